@@ -1,4 +1,4 @@
-//! Tells the command its target and commit, for `aignostics --version --verbose`.
+//! Passes the target and the commit of the build to the command, for `aignostics --version --verbose`.
 
 use std::env;
 use std::process::Command;
@@ -7,10 +7,11 @@ fn main() {
     let target = env::var("TARGET").unwrap_or_default();
     // A source archive has no repository.
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
-    // The file changes with each commit.
-    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| std::path::Path::new(path).exists())
+    // Git appends a line to this log with each commit.
+    if let Some(reflog) =
+        git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| std::path::Path::new(path).exists())
     {
-        println!("cargo:rerun-if-changed={log}");
+        println!("cargo:rerun-if-changed={reflog}");
     }
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-env=AIGNOSTICS_TARGET={target}");

@@ -14,7 +14,7 @@ use crate::needs;
 pub(crate) enum FaultKind {
     Kill,
     InputOutput,
-    Full,
+    FullDisk,
     /// The storage resets a connection.
     Reset,
     /// The storage is unavailable for some requests.
@@ -47,10 +47,11 @@ pub(crate) struct Injector {
 #[derive(Debug)]
 pub(crate) struct Fault {
     operation: &'static str,
-    /// An errno, or the moment of a kill.
+    /// The errno of the failing calls, or -1 or -2 to kill the process before or after the call.
     action: i32,
-    /// The bytes that are written before, or the number of calls.
+    /// The number of bytes that are written before the fault or, for other operations, of calls.
     after: u64,
+    /// The number of calls that fail.
     times: u64,
 }
 
@@ -88,7 +89,7 @@ impl Fault {
             FaultKind::InputOutput => Errno::IO.raw_os_error(),
             _ => Errno::NOSPC.raw_os_error(),
         };
-        // A read is repeated twice.
+        // A failed read is repeated twice, so the fault can affect several calls.
         let is_read = ["pread64", "read"].contains(&operation);
         let times = if is_read { random.u64(1..=4) } else { 1 };
         Self { operation, action, after: random.u64(0..if operation == "pwrite64" { bytes } else { 12 }), times }
@@ -114,13 +115,13 @@ impl Injector {
         Some(Self { library, log })
     }
 
-    /// Injects a fault into the system calls of a command on files below a folder.
-    pub(crate) fn inject_into(&self, command: &mut Command, fault: &Fault, below: &Path) {
+    /// Injects a fault into the system calls that a command makes on files below a folder.
+    pub(crate) fn inject_into(&self, command: &mut Command, fault: &Fault, folder: &Path) {
         let Fault { operation, action, after, times } = fault;
         fs::write(&self.log, "").unwrap();
         command.env("LD_PRELOAD", &self.library);
         command.env("AIGNOSTICS_FAULT", format!("{operation} {action} {after} {times}"));
-        command.env("AIGNOSTICS_FAULT_BELOW", below).env("AIGNOSTICS_FAULT_LOG", &self.log);
+        command.env("AIGNOSTICS_FAULT_BELOW", folder).env("AIGNOSTICS_FAULT_LOG", &self.log);
     }
 
     /// Returns true if the last fault happened.

@@ -33,7 +33,7 @@ struct Plan {
     faults: [(FaultKind, usize); 5],
     /// The number of runs that are synchronized; `None` if one run is downloaded.
     runs: Option<usize>,
-    /// The number of items of the download of many items, or 0 for no such download.
+    /// The number of items of the memory test, or 0 to skip it.
     items: usize,
     seed: u64,
 }
@@ -49,7 +49,7 @@ impl Plan {
             faults: [
                 (FaultKind::Kill, count("KILLS", 20)),
                 (FaultKind::InputOutput, count("IO_ERRORS", 20)),
-                (FaultKind::Full, count("FULL_DISKS", 6)),
+                (FaultKind::FullDisk, count("FULL_DISKS", 6)),
                 (FaultKind::Reset, 0),
                 (FaultKind::Unavailable, 0),
             ],
@@ -63,16 +63,17 @@ impl Plan {
         self.faults.iter().filter(|(kind, _)| *kind == FaultKind::Kill).map(|(_, count)| count).sum()
     }
 
-    /// Returns the plan for a folder that is synchronized with several runs: an eighth of the bytes and about half of the faults,
-    /// and faults of the network.
-    fn of_sync(&self) -> Self {
-        let count =
-            |wanted: FaultKind| self.faults.iter().find(|(kind, _)| *kind == wanted).map_or(0, |(_, count)| *count);
+    /// Returns the plan for a folder that is synchronized with several runs. It has an eighth of the bytes, about half
+    /// of the faults, and also network faults.
+    fn for_sync(&self) -> Self {
+        let count = |selected_kind: FaultKind| {
+            self.faults.iter().find(|(kind, _)| *kind == selected_kind).map_or(0, |(_, count)| *count)
+        };
         let kills = count(FaultKind::Kill);
         let faults = [
             (FaultKind::Kill, kills / 2),
             (FaultKind::InputOutput, count(FaultKind::InputOutput) / 3),
-            (FaultKind::Full, count(FaultKind::Full) / 2),
+            (FaultKind::FullDisk, count(FaultKind::FullDisk) / 2),
             (FaultKind::Reset, kills / 4),
             (FaultKind::Unavailable, kills / 4),
         ];
@@ -81,7 +82,7 @@ impl Plan {
 }
 
 fn main() {
-    if program::is_wanted() {
+    if program::is_child_process() {
         return program::run();
     }
     if !harness::is_wanted("downloads") {
@@ -91,8 +92,8 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         faulty_processes::soak(&plan).await;
-        faulty_processes::soak(&plan.of_sync()).await;
-        // Fewer of them, because each costs the small files that were in transfer.
+        faulty_processes::soak(&plan.for_sync()).await;
+        // Fewer kills, because each kill discards the small files in transfer.
         stores::soak(plan.bytes / 4, plan.kills() / 2, plan.seed, false).await;
         stores::soak(plan.bytes / 4, plan.kills() / 4, plan.seed, true).await;
         if plan.items > 0 {

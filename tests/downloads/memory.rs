@@ -11,12 +11,12 @@ use tokio::process::Command;
 use crate::platform::Platform;
 use crate::variables::variables;
 
-/// The most memory that the command may take besides the pages of its binary, in MiB, up to this number of items.
+/// The maximum memory of the command in MiB, without the pages of its binary, for up to this number of items.
 const LIMITS: [(usize, u64); 2] = [(10_000, 32), (100_000, 96)];
 
 /// Downloads a run with this number of items, and again when all files exist.
 pub(crate) async fn measure(items: usize) {
-    let limit = LIMITS.into_iter().find(|(most, _)| items <= *most).map_or(u64::MAX, |(_, limit)| limit);
+    let limit = LIMITS.into_iter().find(|(max_items, _)| items <= *max_items).map_or(u64::MAX, |(_, limit)| limit);
     let platform = Platform::start().await;
     let run = platform.run("outcomes", (0..items).map(|_| Map::new()), 0).await;
     let folder = TempDir::new().unwrap();
@@ -26,24 +26,25 @@ pub(crate) async fn measure(items: usize) {
         command.envs(variables(&platform.emulator));
         command.env("AIGNOSTICS_REFRESH_TOKEN", platform.emulator.refresh_token("auth0|emulator-1").await.unwrap());
         command.args(["run", "download", run.id().as_str(), "results", "--format", format]).current_dir(folder.path());
-        let (peak, bytes) = peak(command).await;
+        let (peak_mib, bytes) = measure_peak(command).await;
         println!(
-            "{items} items, downloaded {moment} ({format}): at most {peak} MiB of memory, {bytes} bytes of report"
+            "{items} items, downloaded {moment} ({format}): at most {peak_mib} MiB of memory, {bytes} bytes of report"
         );
         assert!(bytes > items * 10, "the report has no line for an item");
-        assert!(peak <= limit, "{peak} MiB, at most {limit} MiB are allowed");
+        assert!(peak_mib <= limit, "{peak_mib} MiB, at most {limit} MiB are allowed");
     }
     let manifest = fs::read_to_string(folder.path().join("results/manifest.jsonl")).unwrap();
     assert_eq!(manifest.lines().count(), items);
 }
 
-/// Runs a command to its end. Returns the peak of its memory in MiB, without the pages of its binary, and the length of its output.
-async fn peak(mut command: Command) -> (u64, usize) {
+/// Runs a command to its end. Returns its peak memory in MiB, without the pages of its binary, and the length of its
+/// output.
+async fn measure_peak(mut command: Command) -> (u64, usize) {
     let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id().unwrap());
     let mut output = child.stdout.take().unwrap();
-    // The command prints when its work is done, and its output does not fit into a pipe, so that it still runs.
-    let (mut peak, mut bytes, mut block) = (0, 0, vec![0; 16 << 10]);
+    // The output of the command does not fit into a pipe. Therefore, the process still exists when its work is done.
+    let (mut peak_mib, mut bytes, mut block) = (0, 0, vec![0; 16 << 10]);
     loop {
         match output.read(&mut block).await.unwrap() {
             0 => break,
@@ -55,9 +56,9 @@ async fn peak(mut command: Command) -> (u64, usize) {
         };
         // The pages of the binary are shared by all processes, and depend on its size.
         let private = kib("VmHWM:").unwrap_or_default().saturating_sub(kib("RssFile:").unwrap_or_default());
-        peak = peak.max(private.div_ceil(1024));
+        peak_mib = peak_mib.max(private.div_ceil(1024));
     }
     assert!(child.wait().await.unwrap().success());
-    assert!(peak > 0, "the peak memory is unknown");
-    (peak, bytes)
+    assert!(peak_mib > 0, "the peak memory is unknown");
+    (peak_mib, bytes)
 }

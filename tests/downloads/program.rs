@@ -10,10 +10,11 @@ use platform_pipeline::RunSync;
 use platform_resources::{Client, ResultFolder, ResultsTarget, RunReport, Settings, StoreAddress};
 use tokio::process::Command;
 
-/// The number of concurrent requests, and the length of the parts of a file, which is small so that a fault costs little.
+/// The number of concurrent requests.
 pub(crate) const WORKERS: u64 = 4;
+/// The length of the parts of a file. It is small, because a fault can discard the parts in transfer.
 pub(crate) const CHUNK: u64 = 1 << 20;
-/// The number of files at a time that are stored in a bucket.
+/// The number of files that are stored in a bucket concurrently.
 pub(crate) const STORE_JOBS: usize = 4;
 
 const ROOT: &str = "AIGNOSTICS_DOWNLOADS_ROOT";
@@ -23,7 +24,7 @@ const STATE: &str = "AIGNOSTICS_DOWNLOADS_STATE";
 /// The argument that selects all runs.
 const ALL: &str = "all";
 
-/// Sets the storage of the bucket that a process stores into, and the folder of its state.
+/// Sets the address of the storage to which a process copies results, and the folder of its state.
 pub(crate) fn with_storage(mut command: Command, storage: &str, state: &Path) -> Command {
     command.env(STORAGE, storage).env(STATE, state);
     command
@@ -36,7 +37,8 @@ pub(crate) fn command(root: &str, token: &str, run: Option<&str>, folder: &Path)
     command
 }
 
-pub(crate) fn is_wanted() -> bool {
+/// Returns true in a process that was started by [`command`].
+pub(crate) fn is_child_process() -> bool {
     env::var_os(ROOT).is_some()
 }
 

@@ -87,11 +87,11 @@ fn redirect_is_printed_and_not_followed() {
     assert_eq!(redirect["status"], 307);
     let location = redirect["location"].as_str().unwrap();
     assert!(location.starts_with("http://") && location.ends_with("?***"), "{location}");
-    let shown = response(&shell, &["api", "GET", &path, "--show-secrets"]);
-    assert!(shown["location"].as_str().unwrap().contains("X-Amz-Signature="), "{shown}");
+    let unmasked = response(&shell, &["api", "GET", &path, "--show-secrets"]);
+    assert!(unmasked["location"].as_str().unwrap().contains("X-Amz-Signature="), "{unmasked}");
     let head = shell.run(&["api", "GET", &path, "--include"]).stdout;
     assert!(!head.contains("Signature"), "{head}");
-    assert_eq!(shell.served("storage", "GET", "/"), 0, "it is not followed");
+    assert_eq!(shell.served("storage", "GET", "/"), 0, "the redirect is not followed");
 }
 
 #[test]
@@ -101,9 +101,9 @@ fn all_pages_are_one_list() {
     let run = shell.submit("outcomes", &items.iter().map(String::as_str).collect::<Vec<_>>());
     let path = format!("/v1/runs/{run}/items");
     shell.wait_until("the run", |shell| shell.run(&["api", "GET", &path]).code == Some(0));
-    let all = response(&shell, &["api", "GET", &path, "--all"]);
-    assert_eq!(all.as_array().unwrap().len(), 150);
-    assert!(!all.to_string().contains("canary"));
+    let all_items = response(&shell, &["api", "GET", &path, "--all"]);
+    assert_eq!(all_items.as_array().unwrap().len(), 150);
+    assert!(!all_items.to_string().contains("canary"));
     shell.error(2, &["api", "DELETE", "/v1/runs", "--all"]);
 }
 
@@ -124,7 +124,7 @@ fn only_reading_requests_are_repeated() {
 }
 
 #[test]
-fn submission_without_a_clear_answer_is_uncertain() {
+fn submission_without_a_clear_response_is_uncertain() {
     let shell = Shell::start();
     let submit = |effect: Value| {
         let fault = json!({ "server": "api", "method": "POST", "path": "/api/v1/runs", "times": 1, "effect": effect });

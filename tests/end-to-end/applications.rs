@@ -13,7 +13,7 @@ use crate::shell::Shell;
 fn applications_are_listed_and_described() {
     let shell = Shell::start();
     let listed = shell.json("applications", &["application", "list"]);
-    let ids: Vec<_> = listed.as_array().unwrap().iter().map(|found| &found["application_id"]).collect();
+    let ids: Vec<_> = listed.as_array().unwrap().iter().map(|application| &application["application_id"]).collect();
     assert_eq!(ids, ["tissue", "he-tme", "test-app", "outcomes", "many-files", "huge-file"]);
     let tissue = shell.json("application", &["application", "describe", "tissue"]);
     assert_eq!(tissue["versions"][0]["number"], "1.0.0");
@@ -123,14 +123,14 @@ fn missing_objects_are_exit_code_2() {
 #[test]
 fn unreadable_catalog_is_reported_with_a_reason() {
     let shell = Shell::start();
-    let failed = |name: &str, value: &str| {
+    let failure_with = |name: &str, value: &str| {
         let mut command = shell.command(&["application", "list", "--timeout", "1s", "--format", "json"]);
         let result = CommandResult::of(&command.env(name, value).output().unwrap());
         let error: Value = serde_json::from_str(&result.stderr).unwrap();
         (result.code.unwrap(), error["error"]["kind"].as_str().unwrap().to_owned())
     };
-    assert_eq!(failed("AIGNOSTICS_REFRESH_TOKEN", ""), (4, "login_required".to_owned()));
-    assert_eq!(failed("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").0, 1);
+    assert_eq!(failure_with("AIGNOSTICS_REFRESH_TOKEN", ""), (4, "login_required".to_owned()));
+    assert_eq!(failure_with("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9").0, 1);
     let forbidden = json!({ "server": "api", "path": "/api/v1/applications", "times": 1, "effect": { "kind": "status", "status": 403 } });
     shell.control(Method::Post, "/faults", &forbidden);
     assert_eq!(shell.error(4, &["application", "list"])["kind"], "forbidden");

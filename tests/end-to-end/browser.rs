@@ -14,8 +14,8 @@ use crate::command::Sandbox;
 use crate::emulator::{RunningEmulator, form, send, submit, token};
 use crate::webdriver::Browser;
 
-/// Returns a phone with a browser. Without a browser, reports it and returns `None`.
-fn phone(sandbox: &Sandbox) -> Option<Browser> {
+/// Returns a browser that emulates a phone. Without a browser, reports it and returns `None`.
+fn start_phone_browser(sandbox: &Sandbox) -> Option<Browser> {
     let metrics = json!({ "width": 390, "height": 844, "pixelRatio": 3.0 });
     let options = json!({ "args": ["--window-size=390,844"], "mobileEmulation": { "deviceMetrics": metrics } });
     Browser::start(&sandbox.temporary(), options)
@@ -37,18 +37,24 @@ impl Browser {
     /// Checks that the page has its style and fits a phone, and that the browser reports no errors.
     fn assert_page_is_valid(&self) {
         assert_eq!(self.script("return getComputedStyle(document.body).colorScheme"), "light dark");
-        let (wide, fits) = ("document.documentElement.scrollWidth", "document.documentElement.clientWidth");
-        assert_eq!(self.script(&format!("return [{wide}, {fits}]")), json!([390, 390]), "{}", self.text());
+        let (content_width, visible_width) =
+            ("document.documentElement.scrollWidth", "document.documentElement.clientWidth");
+        assert_eq!(
+            self.script(&format!("return [{content_width}, {visible_width}]")),
+            json!([390, 390]),
+            "{}",
+            self.text()
+        );
         let log = self.request(Method::Post, "/se/log", &json!({ "type": "browser" }));
-        // The browser reports the status of an error page.
-        let is_status =
+        // The browser reports the status of an error page as an error, too.
+        let is_status_message =
             |line: &&Value| line["message"].as_str().unwrap().contains("the server responded with a status");
-        let objections = log.as_array().unwrap().iter().filter(|line| !is_status(line));
-        assert_eq!(objections.collect::<Vec<_>>(), Vec::<&Value>::new());
+        let browser_errors = log.as_array().unwrap().iter().filter(|line| !is_status_message(line));
+        assert_eq!(browser_errors.collect::<Vec<_>>(), Vec::<&Value>::new());
     }
 }
 
-/// Answers one request on a free port, and returns its target.
+/// Responds to one request on a free port. Returns the port, and a thread that returns the target of the request.
 fn receive_callback() -> (u16, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -69,7 +75,7 @@ fn receive_callback() -> (u16, std::thread::JoinHandle<String>) {
 #[test]
 fn login_page_logs_the_user_in() {
     let sandbox = Sandbox::new();
-    let Some(browser) = phone(&sandbox) else { return };
+    let Some(browser) = start_phone_browser(&sandbox) else { return };
     let running = RunningEmulator::start(&sandbox, &[]);
     let (port, target) = receive_callback();
     let redirect = format!("http://127.0.0.1:{port}/callback");
@@ -91,11 +97,11 @@ fn login_page_logs_the_user_in() {
     browser.click("input[name=user][value='auth0|emulator-2']");
     browser.click("button[value=approve]");
     let target = target.join().unwrap();
-    let back = browser.address();
-    assert_eq!(format!("{}?{}", back.path(), back.query().unwrap()), target);
-    let given = |name| back.query_pairs().find(|(found, _)| found == name).unwrap().1.into_owned();
-    assert_eq!(given("state"), "<b>&\"'");
-    let code = given("code");
+    let callback_url = browser.address();
+    assert_eq!(format!("{}?{}", callback_url.path(), callback_url.query().unwrap()), target);
+    let parameter = |name| callback_url.query_pairs().find(|(other, _)| other == name).unwrap().1.into_owned();
+    assert_eq!(parameter("state"), "<b>&\"'");
+    let code = parameter("code");
 
     let fields = [
         ("grant_type", "authorization_code"),
@@ -118,19 +124,19 @@ async fn user_of(running: &RunningEmulator, tokens: &Value) -> Value {
 #[test]
 fn device_page_approves_a_login() {
     let sandbox = Sandbox::new();
-    let Some(browser) = phone(&sandbox) else { return };
+    let Some(browser) = start_phone_browser(&sandbox) else { return };
     let running = RunningEmulator::start(&sandbox, &[]);
     let client = running.ready["env"]["AIGNOSTICS_CLIENT_ID_DEVICE"].as_str().unwrap();
-    let request_count =
+    let device_request =
         form(running.url("issuer", "/oauth/device/code"), &[("client_id", client), ("scope", "openid offline_access")]);
-    let (_, device) = browser.runtime.block_on(send(request_count));
+    let (_, device) = browser.runtime.block_on(send(device_request));
     browser.open(&device["verification_uri_complete"].as_str().unwrap().parse().unwrap());
     browser.assert_page_is_valid();
     browser.click("input[name=user][value='auth0|second-1']");
     browser.click("button[value=approve]");
     // Waits for the next page, because the previous one is still visible for a moment.
-    let done = "Device connected\nYou can close this page and continue on the device.";
-    assert_eq!(browser.text_of("main:not(:has(form))"), done);
+    let expected_text = "Device connected\nYou can close this page and continue on the device.";
+    assert_eq!(browser.text_of("main:not(:has(form))"), expected_text);
     browser.assert_page_is_valid();
 
     let fields = [
@@ -146,7 +152,7 @@ fn device_page_approves_a_login() {
 #[test]
 fn run_pages_lead_to_results_and_back_on_a_phone() {
     let sandbox = Sandbox::new();
-    let Some(browser) = phone(&sandbox) else { return };
+    let Some(browser) = start_phone_browser(&sandbox) else { return };
     let running = RunningEmulator::start(&sandbox, &[]);
     let run = browser.runtime.block_on(async { submit(&running, &token(&running).await).await.unwrap() });
     browser.open(&running.url("api_root", "/"));

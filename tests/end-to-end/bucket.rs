@@ -14,14 +14,14 @@ use crate::shell::{Shell, assert_conforms};
 /// Returns a shell with files in the folder `slides`, all of which are in the bucket under `study`.
 fn with_uploaded_files(files: &[&str]) -> Shell {
     let shell = Shell::start();
-    write(&shell, files);
+    write_files(&shell, files);
     let uploaded = shell.json("bucket-upload", &["bucket", "upload", "slides", "--destination-prefix", "study"]);
     assert_eq!((&uploaded["complete"], uploaded["files"].as_array().unwrap().len()), (&json!(true), files.len()));
     shell
 }
 
 /// Writes files in `slides`, each with its name as content.
-fn write(shell: &Shell, files: &[&str]) {
+fn write_files(shell: &Shell, files: &[&str]) {
     for file in files {
         let path = shell.folder().join("slides").join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -30,8 +30,8 @@ fn write(shell: &Shell, files: &[&str]) {
 }
 
 fn keys(shell: &Shell, patterns: &[&str]) -> Vec<String> {
-    let found = shell.json("bucket-objects", &[&["bucket", "find"], patterns].concat());
-    found.as_array().unwrap().iter().map(|object| object["key"].as_str().unwrap().to_owned()).collect()
+    let objects = shell.json("bucket-objects", &[&["bucket", "find"], patterns].concat());
+    objects.as_array().unwrap().iter().map(|object| object["key"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn uploaded_files_are_found_downloaded_and_not_sent_again() {
 #[test]
 fn find_prints_a_table() {
     let shell = Shell::start();
-    write(&shell, &["a.svs", "below/b.svs"]);
+    write_files(&shell, &["a.svs", "below/b.svs"]);
     let transcript = |arguments: &[&str]| shell.transcript(&[&["bucket"], arguments].concat());
     insta::assert_snapshot!("bucket_find_nothing", transcript(&["find"]));
     insta::assert_snapshot!("bucket_upload", transcript(&["upload", "slides", "--destination-prefix", "study"]));
@@ -80,10 +80,10 @@ fn deletion_needs_confirmation() {
         let error = shell.error(2, arguments);
         assert!(error["message"].as_str().unwrap().contains("--yes"), "{error}");
     }
-    let dry = shell.json("bucket-deletion", &["bucket", "purge", "--dry-run"]);
-    assert_eq!((&dry["dry_run"], &dry["objects"][1]["outcome"]), (&json!(true), &json!("would_be_deleted")));
-    let dry = shell.json("bucket-deletion", &["bucket", "delete", "study/a*", "--yes", "--dry-run"]);
-    assert_eq!(dry["objects"].as_array().unwrap().len(), 1);
+    let dry_run = shell.json("bucket-deletion", &["bucket", "purge", "--dry-run"]);
+    assert_eq!((&dry_run["dry_run"], &dry_run["objects"][1]["outcome"]), (&json!(true), &json!("would_be_deleted")));
+    let dry_run = shell.json("bucket-deletion", &["bucket", "delete", "study/a*", "--yes", "--dry-run"]);
+    assert_eq!(dry_run["objects"].as_array().unwrap().len(), 1);
     assert_eq!(keys(&shell, &[]).len(), 2);
     assert_eq!(shell.served("storage", "DELETE", "/"), 0);
 
@@ -100,11 +100,11 @@ fn deletion_needs_confirmation() {
 #[test]
 fn terminal_prompt_accepts_only_yes() {
     let shell = with_uploaded_files(&["a.svs"]);
-    for (response, left, code) in [("\n", 1, 1), ("no\n", 1, 1), ("y\n", 0, 0)] {
+    for (response, remaining, code) in [("\n", 1, 1), ("no\n", 1, 1), ("y\n", 0, 0)] {
         let (result, printed) = shell.on_terminal(&["bucket", "purge"], response);
         assert_eq!(result, Some(code), "{printed}");
         assert!(printed.contains("delete 1 object of 5 B from gs://emulator-bucket/? [y/N]"), "{printed}");
-        assert_eq!(keys(&shell, &[]).len(), left);
+        assert_eq!(keys(&shell, &[]).len(), remaining);
     }
 }
 
@@ -112,7 +112,7 @@ fn terminal_prompt_accepts_only_yes() {
 #[test]
 fn upload_skips_links() {
     let shell = Shell::start();
-    write(&shell, &["a.svs"]);
+    write_files(&shell, &["a.svs"]);
     fs::write(shell.folder().join("secret"), "canary").unwrap();
     std::os::unix::fs::symlink(shell.folder().join("secret"), shell.folder().join("slides/link")).unwrap();
     std::os::unix::fs::symlink("/etc", shell.folder().join("slides/folder")).unwrap();
@@ -133,7 +133,7 @@ fn upload_skips_links() {
 #[test]
 fn invalid_upload_is_refused_before_any_request() {
     let shell = Shell::start();
-    write(&shell, &["one/a.svs", "two/a.svs"]);
+    write_files(&shell, &["one/a.svs", "two/a.svs"]);
     fs::create_dir(shell.folder().join("empty")).unwrap();
     for (arguments, message) in [
         (&["slides/one", "slides/two"][..], "would have the same key 'study/a.svs'"),
@@ -158,7 +158,7 @@ fn invalid_upload_is_refused_before_any_request() {
 #[test]
 fn upload_without_a_user_name_uses_the_user_id() {
     let shell = Shell::start();
-    write(&shell, &["a.svs"]);
+    write_files(&shell, &["a.svs"]);
     let result = shell.command(&["bucket", "upload", "slides"]).env_remove("USER").output().unwrap();
     CommandResult::of(&result).assert_code(0);
     let keys = keys(&shell, &["**"]);
@@ -219,8 +219,8 @@ fn folder_marker_objects_are_skipped() {
 #[test]
 fn failed_object_is_reported_and_the_others_downloaded() {
     let shell = with_uploaded_files(&["a.svs", "b.svs"]);
-    let corrupt = json!({ "server": "storage", "method": "GET", "path": "/emulator-bucket/study/a.svs", "effect": { "kind": "status", "status": 404 } });
-    shell.control(Method::Post, "/faults", &corrupt);
+    let fault = json!({ "server": "storage", "method": "GET", "path": "/emulator-bucket/study/a.svs", "effect": { "kind": "status", "status": 404 } });
+    shell.control(Method::Post, "/faults", &fault);
     let result = shell.run(&["bucket", "download", "--destination", "back", "--format", "json"]);
     result.assert_code(6);
     let report: Value = serde_json::from_str(&result.stdout).unwrap();
@@ -238,8 +238,8 @@ fn failed_object_is_reported_and_the_others_downloaded() {
 #[test]
 fn object_that_is_not_deleted_is_named() {
     let shell = with_uploaded_files(&["a.svs", "b.svs"]);
-    let refused = json!({ "server": "storage", "method": "DELETE", "path": "/emulator-bucket/study/a.svs", "effect": { "kind": "status", "status": 400 } });
-    shell.control(Method::Post, "/faults", &refused);
+    let fault = json!({ "server": "storage", "method": "DELETE", "path": "/emulator-bucket/study/a.svs", "effect": { "kind": "status", "status": 400 } });
+    shell.control(Method::Post, "/faults", &fault);
     let result = shell.run(&["bucket", "purge", "--yes", "--format", "json"]);
     result.assert_code(6);
     let report: Value = serde_json::from_str(&result.stdout).unwrap();
@@ -258,9 +258,10 @@ fn unusable_bucket_is_reported_with_a_reason() {
     assert_eq!(pattern["kind"], "bad_input");
     let mut anonymous = shell.command(&["bucket", "find"]);
     CommandResult::of(&anonymous.env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap()).assert_code(4);
-    let mut away = shell.command(&["bucket", "find", "--timeout", "1s"]);
-    CommandResult::of(&away.env("AIGNOSTICS_BUCKET_ENDPOINT", "http://127.0.0.1:9").output().unwrap()).assert_code(1);
-    // The URLs have expired by the clock of the storage.
+    let mut offline = shell.command(&["bucket", "find", "--timeout", "1s"]);
+    CommandResult::of(&offline.env("AIGNOSTICS_BUCKET_ENDPOINT", "http://127.0.0.1:9").output().unwrap())
+        .assert_code(1);
+    // According to the clock of the storage, the signed URLs have expired.
     shell.control(Method::Post, "/clock", &json!({ "seconds": 3600 }));
     let refused = shell.error(4, &["bucket", "find"]);
     assert_eq!(refused["kind"], "forbidden");

@@ -12,7 +12,7 @@ use crate::shell::{Shell, assert_conforms};
 /// The content of the object that each tool reads and writes.
 const CONTENT: &str = "the content of a slide\n";
 
-/// Returns the secret of the key of the bucket.
+/// Returns the secret part of the key of the bucket.
 fn secret(shell: &Shell) -> String {
     let (status, me) = shell.api(auth_http::Method::Get, "/api/v1/me", None);
     assert_eq!(status, 200);
@@ -49,14 +49,14 @@ fn credentials_file_is_private() {
         assert_conforms("bucket-credentials", &printed);
         assert!(fs::read_to_string(&file).unwrap().contains(&secret), "{tool}");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{tool}");
-        let shown = shell.run(&["bucket", "credentials", "--for", tool, "--show"]);
-        shown.assert_code(0);
-        assert_eq!(shown.stdout.trim_end(), fs::read_to_string(&file).unwrap().trim_end(), "{tool}");
+        let show_result = shell.run(&["bucket", "credentials", "--for", tool, "--show"]);
+        show_result.assert_code(0);
+        assert_eq!(show_result.stdout.trim_end(), fs::read_to_string(&file).unwrap().trim_end(), "{tool}");
     }
-    let left = fs::read_dir(shell.folder())
+    let part_files = fs::read_dir(shell.folder())
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"));
-    assert_eq!(left.count(), 0);
+    assert_eq!(part_files.count(), 0);
     let error = shell.error(1, &["bucket", "credentials", "--for", "rclone", "--output", "no/such/folder/file"]);
     assert!(error["message"].as_str().unwrap().contains("cannot write 'no/such/folder/file'"), "{error}");
 }
@@ -93,11 +93,11 @@ fn signal_reaches_the_command() {
     assert_eq!(result.stdout, "stopped\n");
 }
 
-/// A program, and its arguments before those of a call.
+/// A program, with the arguments that precede the arguments of each call.
 type Tool = Vec<String>;
 
 /// Runs a program with a configuration file, and returns its output.
-fn with_file(shell: &Shell, variables: &[(&str, &Path)], tool: &Tool, arguments: &[&str]) -> String {
+fn run_with_config_file(shell: &Shell, variables: &[(&str, &Path)], tool: &Tool, arguments: &[&str]) -> String {
     let mut command = Command::new(&tool[0]);
     command.args(&tool[1..]).args(arguments).env_clear().env("HOME", shell.folder()).current_dir(shell.folder());
     command.env("PATH", std::env::var_os("PATH").unwrap()).env("AWS_EC2_METADATA_DISABLED", "true");
@@ -105,12 +105,12 @@ fn with_file(shell: &Shell, variables: &[(&str, &Path)], tool: &Tool, arguments:
     run_tool(command)
 }
 
-/// Runs a program by `bucket exec`, and returns its output.
-fn with_environment(shell: &Shell, tool: &Tool, arguments: &[&str]) -> String {
-    let mut all = vec!["bucket", "exec", "--"];
-    all.extend(tool.iter().map(String::as_str));
-    all.extend(arguments);
-    run_tool(shell.command(&all))
+/// Runs a program with `bucket exec`, and returns its output.
+fn run_in_environment(shell: &Shell, tool: &Tool, arguments: &[&str]) -> String {
+    let mut words = vec!["bucket", "exec", "--"];
+    words.extend(tool.iter().map(String::as_str));
+    words.extend(arguments);
+    run_tool(shell.command(&words))
 }
 
 fn run_tool(mut command: Command) -> String {
@@ -146,13 +146,13 @@ fn rclone_uses_the_bucket() {
     let (tool, config) = (vec!["rclone".to_owned()], credentials_file(&shell, "rclone"));
     let config = config.to_str().unwrap();
     let object = format!("aignostics:{bucket}/study/slide.tiff");
-    assert_eq!(with_file(&shell, &[], &tool, &["--config", config, "cat", &object]), CONTENT);
+    assert_eq!(run_with_config_file(&shell, &[], &tool, &["--config", config, "cat", &object]), CONTENT);
     let target = format!("aignostics:{bucket}/rclone/file.tiff");
-    with_file(&shell, &[], &tool, &["--config", config, "copyto", "slide.tiff", &target]);
+    run_with_config_file(&shell, &[], &tool, &["--config", config, "copyto", "slide.tiff", &target]);
     assert_stored(&shell, "rclone/file.tiff");
-    assert_eq!(with_environment(&shell, &tool, &["--config", "", "cat", &object]), CONTENT);
+    assert_eq!(run_in_environment(&shell, &tool, &["--config", "", "cat", &object]), CONTENT);
     let target = format!("aignostics:{bucket}/rclone/environment.tiff");
-    with_environment(&shell, &tool, &["--config", "", "copyto", "slide.tiff", &target]);
+    run_in_environment(&shell, &tool, &["--config", "", "copyto", "slide.tiff", &target]);
     assert_stored(&shell, "rclone/environment.tiff");
 }
 
@@ -178,14 +178,15 @@ fn s5cmd_uses_the_bucket() {
     let options =
         ["--credentials-file", config.to_str().unwrap(), "--profile", "aignostics", "--endpoint-url", &endpoint];
     let region = Path::new("EUROPE-WEST3");
-    let call =
-        |arguments: &[&str]| with_file(&shell, &[("AWS_REGION", region)], &tool, &[&options[..], arguments].concat());
+    let call = |arguments: &[&str]| {
+        run_with_config_file(&shell, &[("AWS_REGION", region)], &tool, &[&options[..], arguments].concat())
+    };
     let object = format!("s3://{bucket}/study/slide.tiff");
     assert_eq!(call(&["cat", &object]), CONTENT);
     call(&["cp", "slide.tiff", &format!("s3://{bucket}/s5cmd/file.tiff")]);
     assert_stored(&shell, "s5cmd/file.tiff");
-    assert_eq!(with_environment(&shell, &tool, &["cat", &object]), CONTENT);
-    with_environment(&shell, &tool, &["cp", "slide.tiff", &format!("s3://{bucket}/s5cmd/environment.tiff")]);
+    assert_eq!(run_in_environment(&shell, &tool, &["cat", &object]), CONTENT);
+    run_in_environment(&shell, &tool, &["cp", "slide.tiff", &format!("s3://{bucket}/s5cmd/environment.tiff")]);
     assert_stored(&shell, "s5cmd/environment.tiff");
 }
 
@@ -195,15 +196,20 @@ fn aws_command_line_uses_the_bucket() {
     let (shell, bucket) = bucket_with_object();
     let config = credentials_file(&shell, "aws");
     let call = |arguments: &[&str]| {
-        with_file(&shell, &[("AWS_CONFIG_FILE", &config)], &tool, &[&["--profile", "aignostics"], arguments].concat())
+        run_with_config_file(
+            &shell,
+            &[("AWS_CONFIG_FILE", &config)],
+            &tool,
+            &[&["--profile", "aignostics"], arguments].concat(),
+        )
     };
     let object = format!("s3://{bucket}/study/slide.tiff");
     assert_eq!(call(&["s3", "cp", &object, "-"]), CONTENT);
     assert!(call(&["s3", "ls", &format!("s3://{bucket}/study/")]).contains("slide.tiff"));
     call(&["s3", "cp", "slide.tiff", &format!("s3://{bucket}/aws/file.tiff")]);
     assert_stored(&shell, "aws/file.tiff");
-    assert_eq!(with_environment(&shell, &tool, &["s3", "cp", &object, "-"]), CONTENT);
-    with_environment(&shell, &tool, &["s3", "cp", "slide.tiff", &format!("s3://{bucket}/aws/environment.tiff")]);
+    assert_eq!(run_in_environment(&shell, &tool, &["s3", "cp", &object, "-"]), CONTENT);
+    run_in_environment(&shell, &tool, &["s3", "cp", "slide.tiff", &format!("s3://{bucket}/aws/environment.tiff")]);
     assert_stored(&shell, "aws/environment.tiff");
 }
 
@@ -216,13 +222,13 @@ fn boto3_uses_the_bucket() {
                   bucket = sys.argv[1]\n\
                   s3.upload_file('slide.tiff', bucket, sys.argv[2])\n\
                   sys.stdout.write(s3.get_object(Bucket=bucket, Key='study/slide.tiff')['Body'].read().decode())\n";
-    let written = with_environment(&shell, &tool, &["-c", script, &bucket, "boto3/environment.tiff"]);
-    assert_eq!(written, CONTENT);
+    let printed = run_in_environment(&shell, &tool, &["-c", script, &bucket, "boto3/environment.tiff"]);
+    assert_eq!(printed, CONTENT);
     assert_stored(&shell, "boto3/environment.tiff");
     let config = credentials_file(&shell, "aws");
     let profile = Path::new("aignostics");
     let variables = [("AWS_CONFIG_FILE", config.as_path()), ("AWS_PROFILE", profile)];
-    assert_eq!(with_file(&shell, &variables, &tool, &["-c", script, &bucket, "boto3/file.tiff"]), CONTENT);
+    assert_eq!(run_with_config_file(&shell, &variables, &tool, &["-c", script, &bucket, "boto3/file.tiff"]), CONTENT);
     assert_stored(&shell, "boto3/file.tiff");
 }
 
@@ -231,7 +237,7 @@ fn gsutil_uses_the_bucket() {
     let Some(tool) = tool_program("gsutil") else { return };
     let (shell, bucket) = bucket_with_object();
     let config = credentials_file(&shell, "gsutil");
-    let call = |arguments: &[&str]| with_file(&shell, &[("BOTO_CONFIG", &config)], &tool, arguments);
+    let call = |arguments: &[&str]| run_with_config_file(&shell, &[("BOTO_CONFIG", &config)], &tool, arguments);
     assert_eq!(call(&["cat", &format!("gs://{bucket}/study/slide.tiff")]), CONTENT);
     assert!(call(&["ls", &format!("gs://{bucket}/study/")]).contains("slide.tiff"));
     call(&["cp", "slide.tiff", &format!("gs://{bucket}/gsutil/file.tiff")]);

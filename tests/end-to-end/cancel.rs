@@ -3,12 +3,12 @@
 use auth_http::Method;
 use serde_json::{Value, json};
 
-use crate::runs::{UNKNOWN, ids, slow, submit};
+use crate::runs::{UNKNOWN, ids, slow_shell, submit};
 use crate::shell::{Shell, assert_conforms};
 
 #[test]
 fn run_can_be_canceled_twice() {
-    let shell = slow();
+    let shell = slow_shell();
     let run = shell.submit("outcomes", &["a", "b"]);
     let cancelled = shell.json("cancellation", &["run", "cancel", &run]);
     assert_eq!((&cancelled["outcome"], &cancelled["had_ended_before"]), (&json!("cancelled_by_user"), &json!(false)));
@@ -26,7 +26,7 @@ fn run_can_be_canceled_twice() {
 
 #[test]
 fn filter_cancels_nothing_without_confirmation() {
-    let shell = slow();
+    let shell = slow_shell();
     let tagged = json!({ "sdk": { "tags": ["x"] } });
     let runs = [0; 3].map(|_| submit(&shell, &tagged, &[("a", "SUCCEEDED")]));
     let other = submit(&shell, &Value::Null, &[("a", "SUCCEEDED")]);
@@ -34,31 +34,35 @@ fn filter_cancels_nothing_without_confirmation() {
         while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).0 == 404 {}
     }
     let filter = ["run", "cancel-by-filter", "--tags", "x"];
-    let dry = shell.json("cancellations", &[&filter[..], &["--dry-run"]].concat());
-    assert_eq!(dry.as_array().unwrap().len(), 3);
-    assert!(dry.as_array().unwrap().iter().all(|run| run["result"] == "would_be_cancelled"));
+    let dry_run = shell.json("cancellations", &[&filter[..], &["--dry-run"]].concat());
+    assert_eq!(dry_run.as_array().unwrap().len(), 3);
+    assert!(dry_run.as_array().unwrap().iter().all(|run| run["result"] == "would_be_cancelled"));
     let error = shell.error(2, &filter);
     assert!(error["message"].as_str().unwrap().contains("--yes"), "{error}");
     assert_eq!(shell.served("api", "POST", "/api/v1/runs/"), 0, "nothing was canceled");
 
-    let one = shell.json("cancellations", &[&filter[..], &["--yes", "--limit", "1"]].concat());
-    assert_eq!((ids(&one), &one[0]["result"]), (vec![runs[2].as_str()], &json!("cancelled")));
+    let first_cancellation = shell.json("cancellations", &[&filter[..], &["--yes", "--limit", "1"]].concat());
+    assert_eq!(
+        (ids(&first_cancellation), &first_cancellation[0]["result"]),
+        (vec![runs[2].as_str()], &json!("cancelled"))
+    );
     let rest = shell.run(&[&filter[..], &["--yes"]].concat());
     rest.assert_code(0);
     for run in &runs[..2] {
         assert_eq!(rest.row(run).split(' ').next_back(), Some("cancelled"), "{}", rest.stdout);
     }
-    let none = shell.run(&[&filter[..], &["--yes"]].concat());
-    assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""));
-    assert_eq!(none.stderr, "no active run matches\n");
-    let left = shell.json("cancellations", &["run", "cancel-by-filter", "--application-id", "outcomes", "--dry-run"]);
-    assert_eq!(ids(&left), [other.as_str()]);
+    let no_match = shell.run(&[&filter[..], &["--yes"]].concat());
+    assert_eq!((no_match.code, no_match.stdout.as_str()), (Some(0), ""));
+    assert_eq!(no_match.stderr, "no active run matches\n");
+    let remaining =
+        shell.json("cancellations", &["run", "cancel-by-filter", "--application-id", "outcomes", "--dry-run"]);
+    assert_eq!(ids(&remaining), [other.as_str()]);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn terminal_prompt_cancels_only_after_yes() {
-    let shell = slow();
+    let shell = slow_shell();
     let run = shell.submit("outcomes", &["a"]);
     while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).0 == 404 {}
     let filter = ["run", "cancel-by-filter", "--application-id", "outcomes"];
@@ -77,7 +81,7 @@ fn terminal_prompt_cancels_only_after_yes() {
 
 #[test]
 fn empty_or_missing_filter_cancels_nothing() {
-    let shell = slow();
+    let shell = slow_shell();
     shell.submit("outcomes", &["a"]);
     for filter in [&[][..], &["--tags", ""], &["--tags", "x,"], &["--application-id", ""], &["--limit", "1"]] {
         let error = shell.error(2, &[&["run", "cancel-by-filter", "--yes"], filter].concat());
@@ -88,7 +92,7 @@ fn empty_or_missing_filter_cancels_nothing() {
 
 #[test]
 fn failed_cancellation_is_reported_and_others_continue() {
-    let shell = slow();
+    let shell = slow_shell();
     let runs = [0; 2].map(|_| shell.submit("outcomes", &["a"]));
     for run in &runs {
         while shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).0 == 404 {}
@@ -99,10 +103,10 @@ fn failed_cancellation_is_reported_and_others_continue() {
     let all = ["run", "cancel-by-filter", "--application-id", "outcomes", "--yes", "--quiet", "--format", "json"];
     let result = shell.run(&all);
     result.assert_code(6);
-    let fates: Value = serde_json::from_str(&result.stdout).unwrap();
-    assert_conforms("cancellations", &fates);
-    assert_eq!((&fates[0]["result"], &fates[1]["result"]), (&json!("cancelled"), &json!("failed")));
-    assert!(fates[1]["error"].as_str().unwrap().contains("403"), "{fates}");
+    let cancellations: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("cancellations", &cancellations);
+    assert_eq!((&cancellations[0]["result"], &cancellations[1]["result"]), (&json!("cancelled"), &json!("failed")));
+    assert!(cancellations[1]["error"].as_str().unwrap().contains("403"), "{cancellations}");
 }
 
 #[test]
@@ -110,8 +114,8 @@ fn results_are_deleted_after_confirmation_and_the_end_of_the_run() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     shell.run(&["run", "wait", &run]).assert_code(0);
-    let unasked = shell.error(2, &["run", "result", "delete", &run]);
-    assert!(unasked["message"].as_str().unwrap().contains("--yes"), "{unasked}");
+    let unconfirmed = shell.error(2, &["run", "result", "delete", &run]);
+    assert!(unconfirmed["message"].as_str().unwrap().contains("--yes"), "{unconfirmed}");
     shell.json("run-description", &["run", "describe", &run]);
     assert_eq!(shell.json("deletion", &["run", "result", "delete", &run, "--yes"])["results"], "deleted");
     let artifacts = shell.json("run-description", &["run", "describe", &run])["items"][0]["output_artifacts"].take();
@@ -125,9 +129,9 @@ fn results_are_deleted_after_confirmation_and_the_end_of_the_run() {
     assert_eq!(shell.json("deletion", &["run", "result", "delete", &run, "--yes"])["changed"], false);
     assert_eq!(shell.error(2, &["run", "result", "delete", UNKNOWN, "--yes"])["kind"], "not_found");
 
-    let slow = slow();
-    let run = slow.submit("outcomes", &["a"]);
-    let result = slow.run(&["run", "result", "delete", &run, "--yes"]);
+    let slow_shell = slow_shell();
+    let run = slow_shell.submit("outcomes", &["a"]);
+    let result = slow_shell.run(&["run", "result", "delete", &run, "--yes"]);
     result.assert_code(3);
     let message = result.error_message();
     assert!(message.starts_with("error: the run is not terminated: its results cannot be deleted yet\n"), "{message}");

@@ -30,20 +30,20 @@ fn run_at(user: &User, library: &str, offset: &str, arguments: &[&str]) -> Comma
 }
 
 #[test]
-fn wrong_clock_costs_no_login() {
+fn wrong_clock_keeps_the_login() {
     let Some(library) = faketime() else { return };
     for offset in ["-90s", "-5m", "-1d", "+90s", "+5m", "+1d"] {
         let user = User::log_in();
         // No token is valid that long, so the login is refreshed.
         run_at(&user, &library, offset, &["auth", "token", "--min-ttl", "60h"]);
-        let renewed = user.statuses(TOKEN);
-        assert_eq!(renewed, [json!(200)], "{offset}: it is renewed by the wrong clock");
+        let refresh_statuses = user.statuses(TOKEN);
+        assert_eq!(refresh_statuses, [json!(200)], "{offset}: the wrong clock causes a refresh");
         run_at(&user, &library, offset, &["user", "whoami"]).assert_code(0);
         user.assert_login_works();
     }
 }
 
-/// By the corrected clock, the end of the token is a month away.
+/// According to the corrected clock, the token expires in a month.
 #[test]
 fn token_obtained_by_a_fast_clock_is_refreshed_after_the_correction() {
     let Some(library) = faketime() else { return };
@@ -82,7 +82,7 @@ fn login_survives_a_provider_whose_clock_moves_by_a_day() {
 }
 
 #[test]
-fn keys_that_cannot_be_fetched_cost_no_login() {
+fn keys_that_cannot_be_fetched_keep_the_login() {
     let user = User::log_in();
     user.control(Method::Post, "/keys", &json!({ "retire": true }));
     user.control(Method::Delete, "/journal", &json!(null));

@@ -54,7 +54,7 @@ impl Sandbox {
     /// Returns all result files by their paths, without hidden files and the manifest.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
-        collect(&self.output(), &self.output(), &mut files);
+        collect_files(&self.output(), &self.output(), &mut files);
         files.remove("manifest.jsonl");
         files
     }
@@ -64,8 +64,8 @@ impl Sandbox {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Checks that the files are those of the manifest, with its lengths and checksums. The checksums are computed by a
-    /// different implementation.
+    /// Checks that the manifest lists exactly the files, with their lengths and checksums. An independent
+    /// implementation computes the checksums.
     pub(crate) fn assert_manifest_is_correct(&self) {
         let files = self.files();
         let manifest = self.manifest();
@@ -83,33 +83,35 @@ impl Sandbox {
         }
     }
 
-    /// Checks that the command has removed its temporary files, also those next to the results.
+    /// Checks that the command has removed its temporary files, including the ones next to the results.
     pub(crate) fn assert_no_leftovers(&self) {
         assert_eq!(fs::read_dir(self.temporary()).unwrap().count(), 0);
         let mut parts = Vec::new();
-        unfinished(&self.output(), &mut parts);
+        collect_unfinished(&self.output(), &mut parts);
         assert!(parts.is_empty(), "{parts:?}");
     }
 }
 
-fn unfinished(folder: &Path, parts: &mut Vec<PathBuf>) {
+fn collect_unfinished(folder: &Path, parts: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
-            unfinished(&path, parts);
+            collect_unfinished(&path, parts);
         // A complete file that is not renamed yet is kept with its state.
-        } else if path.extension().is_some_and(|ending| ending == "part") && !path.with_extension("state").exists() {
+        } else if path.extension().is_some_and(|extension| extension == "part")
+            && !path.with_extension("state").exists()
+        {
             parts.push(path);
         }
     }
 }
 
-fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+fn collect_files(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.map(|entry| entry.unwrap().path()) {
         let name = path.file_name().unwrap().to_str().unwrap();
         if path.is_dir() {
-            collect(root, &path, files);
+            collect_files(root, &path, files);
         } else if !name.starts_with('.') {
             let relative = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
             files.insert(relative, fs::read(&path).unwrap());
@@ -134,7 +136,7 @@ impl CommandResult {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
     }
 
-    /// Returns the error message: the last lines of stderr that are not log lines.
+    /// Returns the error message: the lines of stderr from the first line with `error: ` on.
     pub(crate) fn error_message(&self) -> String {
         let lines: Vec<_> = self.stderr.lines().skip_while(|line| !line.starts_with("error: ")).collect();
         lines.join("\n")
@@ -146,11 +148,11 @@ impl CommandResult {
         line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns the number of requests with this method and path prefix that a server of the emulator has answered.
+    /// Returns the number of requests with this method and path prefix to which a server of the emulator has responded.
     pub(crate) fn served(&self, server: &str, method: &str, path: &str) -> usize {
         let (server, method, path) =
             (format!("server=\"{server}\""), format!("method={method}"), format!("path=\"{path}"));
-        let fits = |line: &&str| [&server, &method, &path].iter().all(|part| line.contains(*part));
-        self.stderr.lines().filter(fits).count()
+        let matches = |line: &&str| [&server, &method, &path].iter().all(|part| line.contains(*part));
+        self.stderr.lines().filter(matches).count()
     }
 }

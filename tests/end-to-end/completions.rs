@@ -7,8 +7,8 @@ use std::process::Command;
 use crate::command::{BINARY, CommandResult};
 use crate::needs;
 
-/// A terminal with a key that prints the current line. Nothing is typed before the line editor reports that it reads,
-/// because the terminal driver would interpret this key and discard the line.
+/// A zsh in a terminal, with a key that prints the current line. The script types only after the line editor is ready,
+/// because the terminal driver would otherwise interpret this key and discard the line.
 const ZSH: &str = r#"
 zmodload zsh/zpty
 aignostics completions zsh > _aignostics
@@ -28,8 +28,8 @@ zpty -d inner
 /// Runs a script in a shell with the command in its path, for at most a minute.
 fn shell(arguments: &[&str], script: &str) -> CommandResult {
     let folders = env::var_os("PATH").unwrap();
-    let ours = Path::new(BINARY).parent().unwrap().to_owned();
-    let path = env::join_paths([ours].into_iter().chain(env::split_paths(&folders))).unwrap();
+    let binary_folder = Path::new(BINARY).parent().unwrap().to_owned();
+    let path = env::join_paths([binary_folder].into_iter().chain(env::split_paths(&folders))).unwrap();
     let home = tempfile::TempDir::new().unwrap();
     let mut command = Command::new("timeout");
     command.arg("60").args(arguments).arg(script).env_clear();
@@ -38,12 +38,12 @@ fn shell(arguments: &[&str], script: &str) -> CommandResult {
 }
 
 /// Returns the completions of bash for the last of these words.
-fn in_bash(words: &[&str]) -> Vec<String> {
-    let last = words.last().unwrap();
-    let before = words[words.len() - 2];
+fn bash_completions(words: &[&str]) -> Vec<String> {
+    let current_word = words.last().unwrap();
+    let previous_word = words[words.len() - 2];
     let script = format!(
         "source <(aignostics completions bash); COMP_WORDS=({}); COMP_CWORD={}; \
-         _aignostics aignostics '{last}' '{before}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+         _aignostics aignostics '{current_word}' '{previous_word}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
         words.join(" "),
         words.len() - 1
     );
@@ -58,10 +58,10 @@ fn bash_completes_commands_and_flags() {
     if !needs::has("bash") {
         return needs::missing("bash", "apt-get install bash");
     }
-    assert_eq!(in_bash(&["aignostics", "run", "dow"]), ["download"]);
-    assert_eq!(in_bash(&["aignostics", "application", "run", "dow"]), ["download"]);
-    assert_eq!(in_bash(&["aignostics", "application", "dump-schemata", "--dest"]), ["--destination"]);
-    assert_eq!(in_bash(&["aignostics", "system", "info", "--format", "js"]), ["json", "jsonl"]);
+    assert_eq!(bash_completions(&["aignostics", "run", "dow"]), ["download"]);
+    assert_eq!(bash_completions(&["aignostics", "application", "run", "dow"]), ["download"]);
+    assert_eq!(bash_completions(&["aignostics", "application", "dump-schemata", "--dest"]), ["--destination"]);
+    assert_eq!(bash_completions(&["aignostics", "system", "info", "--format", "js"]), ["json", "jsonl"]);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn zsh_completes_commands_and_flags() {
     }
     let result = shell(&["zsh", "-f", "-c"], ZSH);
     result.assert_code(0);
-    // The characters indicate that a value follows.
+    // zsh appends these characters to an option that takes a value.
     let lines: Vec<_> = result.stdout.lines().map(|line| line.trim_end_matches([' ', '='])).collect();
     assert_eq!(
         lines,

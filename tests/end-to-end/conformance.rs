@@ -12,19 +12,19 @@ use crate::needs;
 /// The folder of the workspace.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Statuses that the document does not declare, with the reasons for which the emulator uses them.
+/// The statuses that the emulator uses although the document does not declare them: method, path, status and reason.
 const UNDECLARED: [(&str, &str, u16, &str); 1] = [("*", "*", 405, "a method that the document does not know")];
 
 fn matches(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
     template.len() == path.len()
-        && template.iter().zip(&path).all(|(part, found)| part.starts_with('{') || part == found)
+        && template.iter().zip(&path).all(|(expected, part)| expected.starts_with('{') || expected == part)
 }
 
 #[test]
 fn every_response_conforms_to_the_platform_document() {
     let Some(document) = crate::reference::document(Path::new(ROOT)) else {
-        return needs::absent("the document of the platform", "it is there in development only");
+        return needs::absent("the document of the platform", "it is available in development only");
     };
     if !needs::has("schemathesis") {
         return needs::missing("schemathesis", "pip install schemathesis==4.32.5");
@@ -54,7 +54,7 @@ fn every_response_conforms_to_the_platform_document() {
     assert!(result.status.success(), "{}", String::from_utf8_lossy(&printed));
 
     let entries = runtime.block_on(journal(&running));
-    let mut met = BTreeSet::new();
+    let mut used_exceptions = BTreeSet::new();
     let mut unexpected = BTreeSet::new();
     for entry in entries.iter().filter(|entry| entry["server"] == "api") {
         let (method, path) = (entry["method"].as_str().unwrap(), entry["path"].as_str().unwrap());
@@ -66,11 +66,13 @@ fn every_response_conforms_to_the_platform_document() {
         if operation["responses"].get(status.to_string()).is_some() {
             continue;
         }
-        let reason = UNDECLARED.iter().position(|(of_method, of_path, of_status, _)| {
-            *of_status == status && ["*", method].contains(of_method) && ["*", template].contains(of_path)
+        let exception = UNDECLARED.iter().position(|(exception_method, exception_path, exception_status, _)| {
+            *exception_status == status
+                && ["*", method].contains(exception_method)
+                && ["*", template].contains(exception_path)
         });
-        match reason {
-            Some(reason) => _ = met.insert(reason),
+        match exception {
+            Some(exception) => _ = used_exceptions.insert(exception),
             // A path that is not in the document.
             None if template == "(none)" && status == 404 => {}
             None => _ = unexpected.insert(format!("{method} {template}: {status}")),
@@ -79,6 +81,6 @@ fn every_response_conforms_to_the_platform_document() {
     assert!(entries.len() > 500, "only {} requests", entries.len());
     assert!(unexpected.is_empty(), "not declared: {unexpected:?}");
     let unused: Vec<_> =
-        (0..UNDECLARED.len()).filter(|reason| !met.contains(reason)).map(|at| UNDECLARED[at]).collect();
-    assert!(unused.is_empty(), "never answered: {unused:?}");
+        (0..UNDECLARED.len()).filter(|index| !used_exceptions.contains(index)).map(|index| UNDECLARED[index]).collect();
+    assert!(unused.is_empty(), "never used: {unused:?}");
 }

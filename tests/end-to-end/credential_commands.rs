@@ -25,30 +25,35 @@ fn command_that_is_not_a_command_line_is_exit_code_2() {
 fn command_inherits_no_secret_and_does_not_recurse() {
     let machine = Machine::start();
     let token = machine.token();
-    let seen = machine.path("seen");
+    let environment = machine.path("seen");
     let file = machine.write("token", &token, 0o600);
-    let script = machine.script("command", &format!("env > '{}'; cat '{file}'", seen.display()));
+    let script = machine.script("command", &format!("env > '{}'; cat '{file}'", environment.display()));
     let variables =
         [("AIGNOSTICS_TOKEN_COMMAND", script.as_str()), ("AIGNOSTICS_SHARE_TOKEN", "canary"), ("OTHER", "kept")];
     assert_eq!(machine.user_id(&variables, &[]), USER);
     let variables = [("AIGNOSTICS_REFRESH_TOKEN", "canary-canary"), ("OTHER", "kept")];
     assert_eq!(machine.user_id(&variables, &["--token-command", &script]), USER);
-    let seen = fs::read_to_string(seen).unwrap();
+    let environment = fs::read_to_string(environment).unwrap();
     assert!(
-        seen.contains("OTHER=kept") && !seen.contains("canary") && !seen.contains("AIGNOSTICS_TOKEN_COMMAND="),
-        "{seen}"
+        environment.contains("OTHER=kept")
+            && !environment.contains("canary")
+            && !environment.contains("AIGNOSTICS_TOKEN_COMMAND="),
+        "{environment}"
     );
-    assert!(seen.contains("AIGNOSTICS_IN_TOKEN_COMMAND=1") && seen.contains("AIGNOSTICS_API_ROOT="), "{seen}");
+    assert!(
+        environment.contains("AIGNOSTICS_IN_TOKEN_COMMAND=1") && environment.contains("AIGNOSTICS_API_ROOT="),
+        "{environment}"
+    );
 
-    let again = format!("'{}' auth token", crate::command::BINARY);
-    let message = machine.failure(1, &[("AIGNOSTICS_TOKEN_COMMAND", &again)], &[]);
+    let recursive_command = format!("'{}' auth token", crate::command::BINARY);
+    let message = machine.failure(1, &[("AIGNOSTICS_TOKEN_COMMAND", &recursive_command)], &[]);
     assert!(message.contains("was started by a token command"), "{message}");
-    let with_source = format!("'{}' auth token --token-file '{file}'", crate::command::BINARY);
-    assert_eq!(machine.user_id(&[("AIGNOSTICS_TOKEN_COMMAND", &with_source)], &[]), USER);
+    let command_with_token_file = format!("'{}' auth token --token-file '{file}'", crate::command::BINARY);
+    assert_eq!(machine.user_id(&[("AIGNOSTICS_TOKEN_COMMAND", &command_with_token_file)], &[]), USER);
 }
 
-/// Starts this number of processes at a time, and waits for them.
-fn fleet(machine: &Machine, variables: &[(&str, &str)], count: usize) {
+/// Starts this number of concurrent processes, and waits for them.
+fn run_processes(machine: &Machine, variables: &[(&str, &str)], count: usize) {
     let start = |_| {
         let mut command = machine.command(variables, &["user", "whoami", "--token-cache"]);
         command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
@@ -60,12 +65,12 @@ fn fleet(machine: &Machine, variables: &[(&str, &str)], count: usize) {
     }
 }
 
-fn lines(path: &Path) -> usize {
+fn line_count(path: &Path) -> usize {
     fs::read_to_string(path).unwrap_or_default().lines().count()
 }
 
-/// Returns the size of the test: `cargo xtask soak credentials` sets a larger one.
-fn size(name: &str, default: usize) -> usize {
+/// Returns a parameter of the test. `cargo xtask soak credentials` sets larger values.
+fn test_size(name: &str, default: usize) -> usize {
     std::env::var(format!("AIGNOSTICS_CREDENTIALS_{name}")).map_or(default, |count| count.parse().unwrap())
 }
 
@@ -74,26 +79,26 @@ fn processes_share_the_token_of_a_command_until_it_is_revoked() {
     let machine = Machine::start();
     let calls = machine.path("calls");
     let response = |token: &str| json!({ "access_token": token, "expires_in": 3600 }).to_string();
-    let first = machine.token();
-    let file = machine.write("answer", &response(&first), 0o600);
+    let first_token = machine.token();
+    let file = machine.write("response", &response(&first_token), 0o600);
     let script = machine.script("command", &format!("echo >> '{}'; cat '{file}'", calls.display()));
     let variables = [("AIGNOSTICS_TOKEN_COMMAND", script.as_str())];
-    let at_a_time = size("PARALLEL", 20);
-    let rounds = size("PROCESSES", 40) / at_a_time;
+    let parallel = test_size("PARALLEL", 20);
+    let rounds = test_size("PROCESSES", 40) / parallel;
     for _ in 0..rounds {
-        fleet(&machine, &variables, at_a_time);
+        run_processes(&machine, &variables, parallel);
     }
-    assert_eq!(lines(&calls), 1);
+    assert_eq!(line_count(&calls), 1);
 
-    machine.write("answer", &response(&machine.token()), 0o600);
+    machine.write("response", &response(&machine.token()), 0o600);
     let client = machine.shell.running.interactive_client().to_owned();
     let revocation =
-        form(machine.shell.running.url("issuer", "/oauth/revoke"), &[("client_id", &client), ("token", &first)]);
+        form(machine.shell.running.url("issuer", "/oauth/revoke"), &[("client_id", &client), ("token", &first_token)]);
     assert_eq!(Runtime::new().unwrap().block_on(send(revocation)).0, 200);
     for _ in 0..rounds {
-        fleet(&machine, &variables, at_a_time);
+        run_processes(&machine, &variables, parallel);
     }
-    assert_eq!(lines(&calls), 2);
+    assert_eq!(line_count(&calls), 2);
 }
 
 #[test]
@@ -106,12 +111,12 @@ fn tokens_of_a_command_are_separate_without_permission_to_share() {
     for _ in 0..2 {
         machine.user_id(&variables, &[]);
     }
-    assert_eq!(lines(&calls), 2, "without --token-cache");
-    for who in ["one", "one", "two"] {
-        let names = [("AIGNOSTICS_TOKEN_CACHE", "1"), ("AIGNOSTICS_TOKEN_COMMAND_CACHE_ENV", "WHO"), ("WHO", who)];
+    assert_eq!(line_count(&calls), 2, "without --token-cache");
+    for value in ["one", "one", "two"] {
+        let names = [("AIGNOSTICS_TOKEN_CACHE", "1"), ("AIGNOSTICS_TOKEN_COMMAND_CACHE_ENV", "WHO"), ("WHO", value)];
         machine.user_id(&[&variables[..], &names].concat(), &[]);
     }
-    assert_eq!(lines(&calls), 4, "one for each value of the variable");
+    assert_eq!(line_count(&calls), 4, "one for each value of the variable");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn token_comes_from_a_variable_a_file_or_a_command() {
 #[test]
 fn client_authenticates_with_its_secret_file() {
     let machine = Machine::start();
-    let (id, secret) = (machine.client_id().to_owned(), machine.secret());
+    let (id, secret) = (machine.client_id().to_owned(), machine.secret_file());
     let variables = [("AIGNOSTICS_CLIENT_ID", id.as_str()), ("AIGNOSTICS_CLIENT_SECRET_FILE", &secret)];
     let expected = format!("{id}@clients");
     assert_eq!(machine.user_id(&variables, &[]), expected);
@@ -56,7 +56,7 @@ fn client_authenticates_with_its_secret_file() {
 #[test]
 fn workload_identity_is_exchanged() {
     let machine = Machine::start();
-    let (id, secret, token) = (machine.client_id().to_owned(), machine.secret(), machine.token());
+    let (id, secret, token) = (machine.client_id().to_owned(), machine.secret_file(), machine.token());
     let file = machine.write("projected", &token, 0o644);
     let from_file = format!("file:{file}");
     let github = serve_responses(vec![(200, json!({ "value": token }).to_string())]);
@@ -149,26 +149,26 @@ fn unusable_credentials_are_one_message_each() {
     let machine = Machine::start();
     let expired = jwt(&json!({ "exp": 1000 }));
     let other = jwt(&json!({ "aud": "other", "exp": 9_999_999_999_u64 }));
-    let (empty, open) = (machine.write("empty", "", 0o600), machine.write("open", "canary", 0o644));
+    let (empty, public_file) = (machine.write("empty", "", 0o600), machine.write("open", "canary", 0o644));
     let missing = machine.path("missing").display().to_string();
-    let fails = machine.script("fails", "echo canary; echo no vault >&2; exit 3");
+    let failing = machine.script("fails", "echo canary; echo no vault >&2; exit 3");
     let html = machine.script("html", "echo '<html>canary</html>'");
     let large = machine.script("large", "head -c 1000000 /dev/zero | tr '\\0' x");
     let endpoint = format!("url:{}", serve_responses(vec![(403, "canary".to_owned())]));
-    let gone = "url:http://127.0.0.1:9/token";
+    let unreachable = "url:http://127.0.0.1:9/token";
     let cases: [(i32, (&str, &str), &[&str]); 10] = [
         (4, ("ACCESS_TOKEN", &expired), &["'AIGNOSTICS_ACCESS_TOKEN'", "expired at 1970-01-01T00:16:40Z", "new token"]),
         (4, ("ACCESS_TOKEN", &other), &["'AIGNOSTICS_ACCESS_TOKEN'", "for the audience 'other'"]),
         (1, ("ACCESS_TOKEN_FILE", &empty), &["token file", &empty, "is empty"]),
-        (1, ("ACCESS_TOKEN_FILE", &open), &["token file", &open, "run `chmod 600"]),
+        (1, ("ACCESS_TOKEN_FILE", &public_file), &["token file", &public_file, "run `chmod 600"]),
         (1, ("ACCESS_TOKEN_FILE", &missing), &["token file", &missing, "does not exist"]),
-        (1, ("TOKEN_COMMAND", &fails), &["token command", &fails, "exit code 3: no vault"]),
+        (1, ("TOKEN_COMMAND", &failing), &["token command", &failing, "exit code 3: no vault"]),
         (1, ("TOKEN_COMMAND", &html), &["token command", &html, "HTML"]),
         (1, ("TOKEN_COMMAND", &large), &["token command", &large, "larger than 65536 bytes"]),
         (4, ("WORKLOAD_IDENTITY", &endpoint), &["workload identity endpoint", "403", "check the permissions"]),
         (
             1,
-            ("WORKLOAD_IDENTITY", gone),
+            ("WORKLOAD_IDENTITY", unreachable),
             &["workload identity endpoint", "http://127.0.0.1:9/token", "check the network"],
         ),
     ];
@@ -227,21 +227,21 @@ fn claims_of_an_unknown_token_are_not_invented() {
         crate::shell::assert_conforms("identity", &identity);
         identity
     };
-    let known = identity(&variables);
-    assert_eq!(known["token"]["audience"].as_array().unwrap().len(), 1);
-    assert_eq!(known["credential"]["name"], "AIGNOSTICS_ACCESS_TOKEN");
+    let verified = identity(&variables);
+    assert_eq!(verified["token"]["audience"].as_array().unwrap().len(), 1);
+    assert_eq!(verified["credential"]["name"], "AIGNOSTICS_ACCESS_TOKEN");
     assert_eq!(
-        (&known["credential"]["source"], &known["credential"]["level"]),
+        (&verified["credential"]["source"], &verified["credential"]["level"]),
         (&"access token".into(), &"the environment".into())
     );
     // Its claims cannot be verified without keys, but the platform accepts it.
-    let elsewhere = [("AIGNOSTICS_JWS_JSON_URL", "http://127.0.0.1:9/keys"), ("AIGNOSTICS_RETRY_FOR", "0")];
-    let unknown = identity(&[&variables[..], &elsewhere].concat());
-    assert_eq!(unknown["user"]["id"], USER);
+    let unreachable_keys = [("AIGNOSTICS_JWS_JSON_URL", "http://127.0.0.1:9/keys"), ("AIGNOSTICS_RETRY_FOR", "0")];
+    let unverified = identity(&[&variables[..], &unreachable_keys].concat());
+    assert_eq!(unverified["user"]["id"], USER);
     for claim in ["/role", "/token/issuer", "/token/scope", "/token/audience", "/token/expires_at"] {
-        assert_eq!(unknown.pointer(claim), Some(&Value::Null), "{claim}");
+        assert_eq!(unverified.pointer(claim), Some(&Value::Null), "{claim}");
     }
-    let text = machine.run(&[&variables[..], &elsewhere].concat(), &["user", "whoami", "--format", "table"]);
+    let text = machine.run(&[&variables[..], &unreachable_keys].concat(), &["user", "whoami", "--format", "table"]);
     assert!(
         text.stdout.contains("access token, named by AIGNOSTICS_ACCESS_TOKEN (from the environment)"),
         "{}",

@@ -48,9 +48,9 @@ fn second_run_does_not_fetch_existing_files() {
     let sandbox = Sandbox::new();
     sandbox.run(&[]).assert_code(0);
     let first = (sandbox.files(), sandbox.manifest());
-    let again = sandbox.run(&[]);
-    again.assert_code(0);
-    assert_eq!((again.served("api", "POST", "/api/v1/runs"), again.served("storage", "GET", RESULTS)), (1, 0));
+    let second = sandbox.run(&[]);
+    second.assert_code(0);
+    assert_eq!((second.served("api", "POST", "/api/v1/runs"), second.served("storage", "GET", RESULTS)), (1, 0));
     assert_eq!(sandbox.files(), first.0);
     sandbox.assert_manifest_is_correct();
     assert!(
@@ -66,9 +66,9 @@ fn second_run_does_not_fetch_existing_files() {
     fs::remove_file(missing).unwrap();
     let length = fs::metadata(&damaged).unwrap().len();
     fs::write(&damaged, vec![0; usize::try_from(length).unwrap()]).unwrap();
-    let mended = sandbox.run(&[]);
-    mended.assert_code(0);
-    assert_eq!(mended.served("storage", "GET", RESULTS), 2);
+    let repaired = sandbox.run(&[]);
+    repaired.assert_code(0);
+    assert_eq!(repaired.served("storage", "GET", RESULTS), 2);
     assert_eq!(sandbox.files(), first.0);
 }
 
@@ -115,35 +115,35 @@ fn no_output_shows_a_token_or_a_signature() {
 
 #[test]
 fn unusable_output_folder_fails_before_submission() {
-    type Damage = fn(&Path);
-    let cases: [(&str, Damage); 6] = [
+    type Preparation = fn(&Path);
+    let cases: [(&str, Preparation); 6] = [
         ("results", |folder| fs::write(folder, "a file where a folder should be").unwrap()),
-        ("manifest.jsonl", |folder| damage(folder, "manifest.jsonl", "my notes\n")),
-        ("manifest.jsonl", |folder| damage(folder, "manifest.jsonl", "my notes without an end")),
+        ("manifest.jsonl", |folder| write_obstacle(folder, "manifest.jsonl", "my notes\n")),
+        ("manifest.jsonl", |folder| write_obstacle(folder, "manifest.jsonl", "my notes without an end")),
         ("manifest.jsonl", |folder| fs::create_dir_all(folder.join("manifest.jsonl")).unwrap()),
-        ("smear.svs", |folder| damage(folder, "smear.svs", "a file where a folder should be")),
+        ("smear.svs", |folder| write_obstacle(folder, "smear.svs", "a file where a folder should be")),
         (".aignostics.lock", |folder| fs::create_dir_all(folder.join(".aignostics.lock")).unwrap()),
     ];
-    for (named, prepare) in cases {
+    for (obstacle, prepare) in cases {
         let sandbox = Sandbox::new();
         prepare(&sandbox.output());
         let before = sandbox.files();
         let result = sandbox.run(&[]);
         result.assert_code(1);
         let message = result.error_message();
-        assert!(message.contains(&format!("{named}: ")) && message.contains("--output"), "{message}");
+        assert!(message.contains(&format!("{obstacle}: ")) && message.contains("--output"), "{message}");
         assert!(result.stdout.is_empty());
         assert_eq!(
             (result.served("storage", "PUT", "/"), result.served("api", "POST", "/api/v1/runs")),
             (0, 0),
-            "{named}"
+            "{obstacle}"
         );
         assert_eq!(sandbox.files(), before);
         sandbox.assert_no_leftovers();
     }
 }
 
-fn damage(folder: &Path, name: &str, content: &str) {
+fn write_obstacle(folder: &Path, name: &str, content: &str) {
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join(name), content).unwrap();
 }

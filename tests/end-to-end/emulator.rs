@@ -14,7 +14,7 @@ use crate::command::{BINARY, Sandbox};
 /// An emulator in a separate process, which is killed when the value is dropped.
 pub(crate) struct RunningEmulator {
     pub(crate) child: Child,
-    printed: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
     pub(crate) ready: Value,
 }
 
@@ -22,10 +22,10 @@ impl RunningEmulator {
     pub(crate) fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
         let mut command = command(sandbox, arguments);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut printed = BufReader::new(child.stdout.take().unwrap());
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        printed.read_line(&mut line).unwrap();
-        Self { child, printed, ready: serde_json::from_str(&line).unwrap() }
+        stdout.read_line(&mut line).unwrap();
+        Self { child, stdout, ready: serde_json::from_str(&line).unwrap() }
     }
 
     pub(crate) fn url(&self, server: &str, path: &str) -> Url {
@@ -76,9 +76,9 @@ pub(crate) fn form(url: Url, fields: &[(&str, &str)]) -> Request {
 /// Returns an access token for the refresh token in the variables.
 pub(crate) async fn token(running: &RunningEmulator) -> String {
     let refresh_token = running.ready["env"]["AIGNOSTICS_REFRESH_TOKEN"].as_str().unwrap();
-    let (status, answer) = send(refresh(running, refresh_token)).await;
-    assert_eq!(status, 200, "{answer}");
-    answer["access_token"].as_str().unwrap().to_owned()
+    let (status, response) = send(refresh(running, refresh_token)).await;
+    assert_eq!(status, 200, "{response}");
+    response["access_token"].as_str().unwrap().to_owned()
 }
 
 pub(crate) fn refresh(running: &RunningEmulator, refresh_token: &str) -> Request {
@@ -114,7 +114,7 @@ pub(crate) async fn submit(running: &RunningEmulator, token: &str) -> Result<Str
     if status == 201 { Ok(body["run_id"].as_str().unwrap().to_owned()) } else { Err(status) }
 }
 
-/// Submits until the quota is exhausted, and tries an operation that a running run does not allow.
+/// Submits runs until the quota is exhausted. For each run, tries an operation that is not allowed before the run ends.
 pub(crate) async fn exhaust_quota(running: &RunningEmulator, token: &str) {
     loop {
         match submit(running, token).await {
@@ -133,9 +133,9 @@ fn ready_line_has_all_client_data() {
     let mut running = RunningEmulator::start(&sandbox, &["--control"]);
     let runtime = Runtime::new().unwrap();
     let (token, health) = runtime.block_on(async {
-        let again = (token(&running).await, token(&running).await);
-        assert_ne!(again.0, again.1, "the variable can be used again");
-        (again.1, send(Request::get(running.url("api_root", "/health"))).await)
+        let tokens = (token(&running).await, token(&running).await);
+        assert_ne!(tokens.0, tokens.1, "the variable can be used again");
+        (tokens.1, send(Request::get(running.url("api_root", "/health"))).await)
     });
     assert_eq!(health, (200, json!({ "status": "UP" })));
     let me =
@@ -146,7 +146,7 @@ fn ready_line_has_all_client_data() {
 
     assert_eq!(running.signal("TERM"), Some(143));
     let mut rest = String::new();
-    running.printed.read_line(&mut rest).unwrap();
+    running.stdout.read_line(&mut rest).unwrap();
     assert_eq!(rest, "", "only one line is printed");
     sandbox.assert_no_leftovers();
 }
@@ -182,9 +182,9 @@ fn exec_runs_a_command_and_returns_its_exit_code() {
         result.status.success() && printed.starts_with("http://127.0.0.1:") && printed.ends_with(" --port\n"),
         "{printed}"
     );
-    let absent = command(&sandbox, &["exec", "--", "no-such-command"]).output().unwrap();
-    assert_eq!(absent.status.code(), Some(127));
-    assert!(String::from_utf8(absent.stderr).unwrap().contains("cannot run 'no-such-command'"));
+    let missing_program = command(&sandbox, &["exec", "--", "no-such-command"]).output().unwrap();
+    assert_eq!(missing_program.status.code(), Some(127));
+    assert!(String::from_utf8(missing_program.stderr).unwrap().contains("cannot run 'no-such-command'"));
     sandbox.assert_no_leftovers();
 }
 
@@ -198,9 +198,9 @@ fn exec_names_the_emulator_before_the_command_runs() {
         assert!(result.status.success());
         [result.stdout, result.stderr].map(|text| String::from_utf8(text).unwrap())
     };
-    let [root, told] = run(&[]);
+    let [root, stderr] = run(&[]);
     let banner = format!("emulator: runs at {}/, user ada@emulator.test; nothing is billed\n", root.trim_end());
-    assert_eq!(told, banner + "from the command\n");
+    assert_eq!(stderr, banner + "from the command\n");
     for silent in ["--quiet", "--format=json"] {
         assert_eq!(run(&[silent])[1], "from the command\n", "{silent}");
     }
@@ -225,11 +225,11 @@ fn stopped_emulator_stops_its_command() {
 fn command_receives_the_signal_and_can_clean_up() {
     let sandbox = Sandbox::new();
     for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
-        // A shell starts background jobs with SIGINT ignored, so the foreground job must end as well.
+        // A shell starts background jobs with SIGINT ignored, so the trap must kill the job.
         let script =
             format!("sleep 600 & trap 'kill $! 2>/dev/null; echo cleaned up; exit 5' {signal}; echo started; wait");
-        let mut prepared = command(&sandbox, &["exec", "--", "sh", "-c", &script]);
-        let mut child = prepared.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut exec_command = command(&sandbox, &["exec", "--", "sh", "-c", &script]);
+        let mut child = exec_command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut printed = BufReader::new(child.stdout.take().unwrap());
         printed.read_line(&mut String::new()).unwrap();
         assert!(
@@ -248,9 +248,9 @@ fn command_receives_the_signal_and_can_clean_up() {
 fn child_processes_are_stopped_and_finally_killed() {
     let sandbox = Sandbox::new();
     // The output ends when the last process exits.
-    let mut prepared =
+    let mut exec_command =
         command(&sandbox, &["exec", "--", "sh", "-c", "trap '' TERM; echo started; sleep 600; sleep 600"]);
-    let mut child = prepared.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = exec_command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut printed = BufReader::new(child.stdout.take().unwrap());
     printed.read_line(&mut String::new()).unwrap();
     let id = child.id().to_string();

@@ -16,7 +16,7 @@ use crate::emulator::{RunningEmulator, authorized, form, http, refresh, send, su
 
 /// The changes that the emulator has acknowledged.
 #[derive(Default)]
-struct Acknowledged {
+struct AcknowledgedChanges {
     runs: Vec<String>,
     /// The number of objects, each of which contains its number.
     objects: u32,
@@ -60,12 +60,12 @@ impl Session {
 
 pub(crate) async fn bucket(running: &RunningEmulator, token: &str) -> Bucket {
     let (_, me) = send(authorized(running, token, Method::Get, "/api/v1/me")).await;
-    let text = |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap();
-    let secret = Secret::new(text("hmac_secret_access_key"));
+    let bucket_property = |name: &str| me["organization"][format!("aignostics_bucket_{name}")].as_str().unwrap();
+    let secret = Secret::new(bucket_property("hmac_secret_access_key"));
     let region = running.ready["env"]["AIGNOSTICS_BUCKET_REGION_NAME"].as_str().unwrap();
-    let id = text("hmac_access_key_id");
+    let id = bucket_property("hmac_access_key_id");
     let signer = UrlSigner::hmac(&running.url("storage", "/"), region, id, &secret, Arc::new(SystemClock)).unwrap();
-    Bucket::new(http(), signer, text("name"))
+    Bucket::new(http(), signer, bucket_property("name"))
 }
 
 /// Logs in with the automatic login page, and returns the refresh token, which can be used once.
@@ -83,8 +83,8 @@ async fn log_in(running: &RunningEmulator) -> String {
         ("code_challenge_method", "S256"),
     ]);
     let response = http().send(Request::get(url)).await.unwrap();
-    let back: Url = response.header("location").unwrap().parse().unwrap();
-    let code = back.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let callback_url: Url = response.header("location").unwrap().parse().unwrap();
+    let code = callback_url.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
     let fields = [
         ("grant_type", "authorization_code"),
         ("client_id", client),
@@ -97,40 +97,40 @@ async fn log_in(running: &RunningEmulator) -> String {
     tokens["refresh_token"].as_str().unwrap().to_owned()
 }
 
-/// Submits, uploads, overwrites and refreshes concurrently, until this total number is acknowledged.
-async fn write(session: &Session, written: &mut Acknowledged, acknowledgements: u32) {
-    let left = Cell::new(acknowledgements);
-    let acknowledged = |(status, response): (u16, Value)| {
+/// Submits, uploads, overwrites and refreshes concurrently, until this total number of changes is acknowledged.
+async fn make_changes(session: &Session, changes: &mut AcknowledgedChanges, acknowledgements: u32) {
+    let remaining = Cell::new(acknowledgements);
+    let acknowledge = |(status, response): (u16, Value)| {
         assert!(matches!(status, 200 | 201), "{response}");
-        left.set(left.get() - 1);
+        remaining.set(remaining.get() - 1);
         response
     };
-    let Acknowledged { runs, objects, latest, refresh_token } = written;
+    let AcknowledgedChanges { runs, objects, latest, refresh_token } = changes;
     let submitting = async {
-        while left.get() > 0 {
-            let run = acknowledged(send(session.submit()).await);
+        while remaining.get() > 0 {
+            let run = acknowledge(send(session.submit()).await);
             runs.push(run["run_id"].as_str().unwrap().to_owned());
         }
     };
     let uploading = async {
-        while left.get() > 0 {
-            acknowledged(send(session.put(&format!("object-{objects}"), *objects)).await);
+        while remaining.get() > 0 {
+            acknowledge(send(session.put(&format!("object-{objects}"), *objects)).await);
             *objects += 1;
         }
     };
     let overwriting = async {
-        while left.get() > 0 {
-            acknowledged(send(session.put("latest", *latest + 1)).await);
+        while remaining.get() > 0 {
+            acknowledge(send(session.put("latest", *latest + 1)).await);
             *latest += 1;
         }
     };
     let refreshing = async {
-        while left.get() > 0 {
-            let tokens = acknowledged(send(refresh(&session.running, refresh_token)).await);
+        while remaining.get() > 0 {
+            let tokens = acknowledge(send(refresh(&session.running, refresh_token)).await);
             tokens["refresh_token"].as_str().unwrap().clone_into(refresh_token);
         }
     };
-    // The task with the last one stops all; the pending requests of the others are abandoned.
+    // The task that receives the last acknowledgement stops all tasks. Pending requests of the others are abandoned.
     tokio::select! {
         () = submitting => {}
         () = uploading => {}
@@ -140,23 +140,23 @@ async fn write(session: &Session, written: &mut Acknowledged, acknowledgements: 
 }
 
 /// Checks that all acknowledged changes exist, and that no object is incomplete.
-async fn assert_nothing_is_lost(session: &Session, written: &mut Acknowledged) {
-    for run in &written.runs {
+async fn assert_nothing_is_lost(session: &Session, changes: &mut AcknowledgedChanges) {
+    for run in &changes.runs {
         let path = format!("/api/v1/runs/{run}");
         assert_eq!(send(authorized(&session.running, &session.token, Method::Get, &path)).await.0, 200, "{run}");
     }
-    for object in 0..written.objects {
+    for object in 0..changes.objects {
         assert_eq!(session.number(&format!("object-{object}")).await, object);
     }
-    if written.latest > 0 {
+    if changes.latest > 0 {
         let latest = session.number("latest").await;
         // Changes that were not acknowledged may have been written nevertheless.
-        assert!(latest == written.latest || latest == written.latest + 1, "{latest}, not {}", written.latest);
-        written.latest = latest;
+        assert!(latest == changes.latest || latest == changes.latest + 1, "{latest}, not {}", changes.latest);
+        changes.latest = latest;
     }
-    let (status, tokens) = send(refresh(&session.running, &written.refresh_token)).await;
+    let (status, tokens) = send(refresh(&session.running, &changes.refresh_token)).await;
     assert_eq!(status, 200, "{tokens}");
-    tokens["refresh_token"].as_str().unwrap().clone_into(&mut written.refresh_token);
+    tokens["refresh_token"].as_str().unwrap().clone_into(&mut changes.refresh_token);
 }
 
 #[test]
@@ -167,19 +167,19 @@ fn killed_emulator_keeps_acknowledged_changes() {
     std::fs::write(&config, "automatic_login = true\nrefresh_grace_seconds = 3600\nreplica_lag_ms = 0").unwrap();
     let arguments = ["--data-dir", data.to_str().unwrap(), "--config", config.to_str().unwrap()];
     let runtime = Runtime::new().unwrap();
-    let mut written = Acknowledged::default();
+    let mut changes = AcknowledgedChanges::default();
     for acknowledgements in [1, 2, 3, 5, 8, 13, 21, 34] {
         let mut session = runtime.block_on(Session::of(RunningEmulator::start(&sandbox, &arguments)));
-        if written.refresh_token.is_empty() {
-            written.refresh_token = runtime.block_on(log_in(&session.running));
+        if changes.refresh_token.is_empty() {
+            changes.refresh_token = runtime.block_on(log_in(&session.running));
         }
-        runtime.block_on(assert_nothing_is_lost(&session, &mut written));
-        runtime.block_on(write(&session, &mut written, acknowledgements));
+        runtime.block_on(assert_nothing_is_lost(&session, &mut changes));
+        runtime.block_on(make_changes(&session, &mut changes, acknowledgements));
         session.running.child.kill().unwrap();
         assert_eq!(session.running.child.wait().unwrap().code(), None, "killed");
     }
     let session = runtime.block_on(Session::of(RunningEmulator::start(&sandbox, &arguments)));
-    runtime.block_on(assert_nothing_is_lost(&session, &mut written));
-    let Acknowledged { runs, objects, latest, .. } = &written;
+    runtime.block_on(assert_nothing_is_lost(&session, &mut changes));
+    let AcknowledgedChanges { runs, objects, latest, .. } = &changes;
     assert!(runs.len() > 4 && *objects > 4 && *latest > 4, "{} {objects} {latest}", runs.len());
 }

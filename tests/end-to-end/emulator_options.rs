@@ -47,11 +47,11 @@ fn fixture_is_loaded_into_a_data_folder_and_exported_from_it() {
     let options = ["--data-dir", data_dir, "--fixture", fixture, "--config", config];
     let running = RunningEmulator::start(&sandbox, &options);
     let runtime = Runtime::new().unwrap();
-    let (status, found) = runtime.block_on(async {
+    let (status, imported_run) = runtime.block_on(async {
         let token = token(&running).await;
         send(authorized(&running, &token, Method::Get, &format!("/api/v1/runs/{run}"))).await
     });
-    assert_eq!((status, &found["termination_reason"]), (200, &json!("CANCELED_BY_USER")));
+    assert_eq!((status, &imported_run["termination_reason"]), (200, &json!("CANCELED_BY_USER")));
     drop(running);
     let emulator = |arguments: &[&str]| {
         Command::new(BINARY).arg("emulator").args(arguments).env("TMPDIR", sandbox.temporary()).output().unwrap()

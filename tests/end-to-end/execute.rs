@@ -44,11 +44,11 @@ pub(crate) fn complete_transfers(
     shell: &Shell,
     method: &str,
     path: &str,
-    is_whole: impl Fn(&Value) -> bool,
+    is_complete: impl Fn(&Value) -> bool,
 ) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for request in shell.requests("storage", method, path) {
-        *counts.entry(request["path"].as_str().unwrap().to_owned()).or_default() += usize::from(is_whole(&request));
+        *counts.entry(request["path"].as_str().unwrap().to_owned()).or_default() += usize::from(is_complete(&request));
     }
     counts
 }
@@ -62,10 +62,10 @@ fn assert_done_once(shell: &Shell, report: &Value) {
     assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{report:#}");
     assert_eq!(report["items"].as_array().unwrap().len(), 3);
     assert_eq!(accepted_submissions(shell), 1, "the run is billed once");
-    let stored = complete_transfers(shell, "PUT", "/", |request| request["status"] == 200);
-    assert!(stored.len() == 3 && stored.values().all(|count| *count == 1), "{stored:#?}");
-    let fetched = complete_transfers(shell, "GET", RESULTS, |request| request["bytes"].as_u64() > Some(0));
-    assert!(fetched.len() == 9 && fetched.values().all(|count| *count == 1), "{fetched:#?}");
+    let uploads = complete_transfers(shell, "PUT", "/", |request| request["status"] == 200);
+    assert!(uploads.len() == 3 && uploads.values().all(|count| *count == 1), "{uploads:#?}");
+    let downloads = complete_transfers(shell, "GET", RESULTS, |request| request["bytes"].as_u64() > Some(0));
+    assert!(downloads.len() == 9 && downloads.values().all(|count| *count == 1), "{downloads:#?}");
     shell.run(&["run", "verify", "work"]).assert_code(0);
 }
 
@@ -92,11 +92,11 @@ fn execute_produces_verified_results() {
     assert_done_once(&shell, &again);
     // Another slide leads to another run; uploaded slides are not sent again.
     write_slide(&shell.folder().join("slides/d.tiff"));
-    let other = shell.json("execution", &EXECUTE);
-    assert_eq!((other["items"].as_array().unwrap().len(), shell.served("storage", "PUT", "/")), (4, 4));
-    assert_ne!(other["run_id"], run);
-    let anew = shell.json("execution", &[&EXECUTE[..], &["--resubmit"]].concat());
-    assert_ne!(anew["run_id"], other["run_id"]);
+    let grown = shell.json("execution", &EXECUTE);
+    assert_eq!((grown["items"].as_array().unwrap().len(), shell.served("storage", "PUT", "/")), (4, 4));
+    assert_ne!(grown["run_id"], run);
+    let resubmitted = shell.json("execution", &[&EXECUTE[..], &["--resubmit"]].concat());
+    assert_ne!(resubmitted["run_id"], grown["run_id"]);
 }
 
 #[test]
@@ -147,7 +147,9 @@ fn execute_killed_while_waiting_waits_again() {
     let shell = with_slides();
     inject(&shell, &json!({ "kind": "latency", "milliseconds": 600_000 }), "api", "GET", "/api/v1/runs/*", 0);
     let child = start(&shell);
-    assert_resumes_after(&shell, child, "a look at the run", |shell| shell.served("api", "GET", "/api/v1/runs/") > 0);
+    assert_resumes_after(&shell, child, "a request for the run", |shell| {
+        shell.served("api", "GET", "/api/v1/runs/") > 0
+    });
     assert_eq!(shell.served("api", "POST", RUNS), 1);
 }
 
@@ -169,9 +171,10 @@ fn execute_killed_while_downloading_downloads_the_rest() {
 fn journal_entry(shell: &Shell) -> (PathBuf, Value) {
     let state = PathBuf::from(shell.running.ready["env"]["AIGNOSTICS_STATE_DIR"].as_str().unwrap());
     let files = fs::read_dir(state.join("submissions")).unwrap().map(|entry| entry.unwrap().path());
-    let kept = files.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
-    let mut kept = kept.map(|path| (path.clone(), serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()));
-    kept.find(|(_, kept)| kept["content"]["token"].is_string()).unwrap()
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    let mut entries =
+        files.map(|path| (path.clone(), serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap()));
+    entries.find(|(_, entry)| entry["content"]["token"].is_string()).unwrap()
 }
 
 #[test]
@@ -182,15 +185,15 @@ fn uncertain_submission_is_not_repeated() {
     shell.wait_until("a submission", |shell| shell.served("api", "POST", RUNS) == 1);
     kill(child);
     shell.control(Method::Delete, "/faults", &json!(null));
-    // It searches for the run while it may still appear, and does not submit it.
-    let looked = shell.served("api", "GET", RUNS);
-    let mut again = shell.command(&[&EXECUTE[..], &["--format", "json", "--verbose"]].concat());
-    let result = CommandResult::of(&again.env("AIGNOSTICS_RUN_SUBMIT_TIMEOUT", "0.1").output().unwrap());
+    // The command searches for the run while it may still appear, and does not submit another one.
+    let lookup_count = shell.served("api", "GET", RUNS);
+    let mut second_call = shell.command(&[&EXECUTE[..], &["--format", "json", "--verbose"]].concat());
+    let result = CommandResult::of(&second_call.env("AIGNOSTICS_RUN_SUBMIT_TIMEOUT", "0.1").output().unwrap());
     result.assert_code(1);
-    assert!(shell.served("api", "GET", RUNS) > looked + 3, "the list waits for the replicas");
-    // It names the submission that it waits for, and prints its token and the two ways to continue.
-    let (path, mut kept) = journal_entry(&shell);
-    let token = kept["content"]["token"].as_str().unwrap().to_owned();
+    assert!(shell.served("api", "GET", RUNS) > lookup_count + 3, "the list waits for the replicas");
+    // The output names the submission and its token, and describes the two ways to continue.
+    let (path, mut entry) = journal_entry(&shell);
+    let token = entry["content"]["token"].as_str().unwrap().to_owned();
     let line = |start: &str| result.stderr.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
     let waiting: Value = serde_json::from_str(&line(r#"{"event":"waiting""#)).unwrap();
     assert_eq!((&waiting["for"], &waiting["submission_token"]), (&json!("submission"), &json!(token)));
@@ -199,10 +202,10 @@ fn uncertain_submission_is_not_repeated() {
     assert!(error["error"]["message"].as_str().unwrap().contains(&token), "{error}");
     let remedy = error["error"]["remedy"].as_str().unwrap();
     assert!(remedy.contains("repeat the command") && remedy.contains("--resubmit"), "{remedy}");
-    // The submission was an hour ago, so that an accepted run would be visible.
-    let sent = kept["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
-    kept["content"]["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
-    fs::write(&path, kept.to_string()).unwrap();
+    // The journal entry is backdated by an hour: an accepted run would be visible by now.
+    let sent_at = entry["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
+    entry["content"]["sent_at"]["secs_since_epoch"] = json!(sent_at - 3600);
+    fs::write(&path, entry.to_string()).unwrap();
     insta::assert_snapshot!(shell.transcript_of_table(&EXECUTE));
     assert_eq!(shell.error(1, &EXECUTE)["kind"], "uncertain");
     assert_eq!(shell.served("api", "POST", RUNS), 1, "nothing is submitted without confirmation");

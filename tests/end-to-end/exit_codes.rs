@@ -24,7 +24,7 @@ struct TableRow {
     codes: BTreeMap<u16, i32>,
 }
 
-/// Returns the table of the guide, by `METHOD /path`.
+/// Returns the rows of the table in docs/cli.md, by `METHOD /path`.
 fn documented_exit_codes() -> BTreeMap<String, TableRow> {
     let guide = fs::read_to_string(DOCUMENTED_TABLE).unwrap();
     let (_, section) = guide.split_once("\n## Statuses of the platform\n").unwrap();
@@ -43,7 +43,8 @@ fn documented_exit_codes() -> BTreeMap<String, TableRow> {
     .collect()
 }
 
-/// Returns the operations of the document with their statuses in descending order, so that errors are tested before a success that changes state.
+/// Returns the operations of the document with their statuses, in descending order: errors are tested before a success,
+/// which may change the state.
 fn declared_statuses() -> BTreeMap<String, Vec<u16>> {
     let document: Value = serde_json::from_str(DOCUMENT).unwrap();
     let paths = document["paths"].as_object().unwrap().iter();
@@ -58,7 +59,7 @@ fn declared_statuses() -> BTreeMap<String, Vec<u16>> {
 }
 
 /// Returns the arguments of a command that sends a request of the operation, or none if no command does.
-fn arguments(operation: &str, run: &str, token: &str) -> Vec<String> {
+fn command_arguments(operation: &str, run: &str, token: &str) -> Vec<String> {
     let command: &[&str] = match operation {
         "GET /v1/applications" => &["application", "list"],
         "GET /v1/applications/{application_id}" => &["application", "describe", "tissue"],
@@ -116,34 +117,34 @@ fn arguments(operation: &str, run: &str, token: &str) -> Vec<String> {
 /// Runs the command of an operation once for each response status, and returns its exit codes.
 fn exit_codes_of(shell: &Shell, operation: &str, statuses: &[u16]) -> BTreeMap<u16, i32> {
     let (method, template) = operation.split_once(' ').unwrap();
-    let pattern = format!("/api{}", pattern(template));
+    let pattern = format!("/api{}", path_pattern(template));
     let run = shell.submit("outcomes", &["a"]);
     shell.run(&["run", "share", "organization", "grant", &run]).assert_code(0);
     let token = shell.json("share-token-created", &["run", "share", "token", "create", &run]);
-    let arguments = arguments(operation, &run, token["share_token_id"].as_str().unwrap());
+    let arguments = command_arguments(operation, &run, token["share_token_id"].as_str().unwrap());
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let code = |status: u16| {
         let fault = json!({ "server": "api", "method": method, "path": pattern, "effect": { "kind": "status", "status": status } });
-        // A success cannot be injected, because it needs a body. Only the download of a file works without one.
-        let injected = status >= 400 || (status == 200 && operation.ends_with("/artifacts/{artifact_id}/file"));
-        if injected {
+        // A success needs a body, which a fault does not have. Only the download of a file works without one.
+        let is_injected = status >= 400 || (status == 200 && operation.ends_with("/artifacts/{artifact_id}/file"));
+        if is_injected {
             shell.control(Method::Post, "/faults", &fault);
         }
-        let before = response_count(shell, method, template, status);
+        let count_before = response_count(shell, method, template, status);
         // Files that exist are not downloaded again.
         let _ = fs::remove_dir_all(shell.folder().join("results"));
         let result = shell.run(&arguments);
-        let was_answered = response_count(shell, method, template, status) > before;
-        if injected {
+        let is_received = response_count(shell, method, template, status) > count_before;
+        if is_injected {
             shell.control(Method::Delete, "/faults", &Value::Null);
         }
-        (status, if was_answered { result.code.unwrap() } else { NOT_SENT })
+        (status, if is_received { result.code.unwrap() } else { NOT_SENT })
     };
     statuses.iter().copied().map(code).collect()
 }
 
 /// Returns the path of a fault that matches all paths of a template.
-fn pattern(template: &str) -> String {
+fn path_pattern(template: &str) -> String {
     let parts = template.split('/').map(|part| if part.starts_with('{') { "*" } else { part });
     parts.collect::<Vec<_>>().join("/")
 }
@@ -154,13 +155,13 @@ fn response_count(shell: &Shell, method: &str, template: &str, status: u16) -> u
     let matches = |path: &str| {
         let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
         template.len() == path.len()
-            && template.iter().zip(&path).all(|(part, found)| part.starts_with('{') || part == found)
+            && template.iter().zip(&path).all(|(part, segment)| part.starts_with('{') || part == segment)
     };
     let requests = shell.requests("api", method, "/api/v1/");
     requests.iter().filter(|entry| entry["status"] == status && matches(entry["path"].as_str().unwrap())).count()
 }
 
-fn row(operation: &str, line: &TableRow) -> String {
+fn format_row(operation: &str, line: &TableRow) -> String {
     let codes: Vec<_> = line.codes.iter().map(|(status, code)| format!("{status}: {code}")).collect();
     let (command, codes) = if line.codes.is_empty() {
         ("–".to_owned(), "–".to_owned())
@@ -171,7 +172,7 @@ fn row(operation: &str, line: &TableRow) -> String {
 }
 
 /// Returns the words of a command before its arguments.
-fn name(arguments: &[String]) -> String {
+fn command_name(arguments: &[String]) -> String {
     let words = arguments.iter().take_while(|word| !["tissue", "outcomes", "RUN"].contains(&word.as_str()));
     words.cloned().collect::<Vec<_>>().join(" ")
 }
@@ -182,15 +183,16 @@ fn every_declared_status_has_the_listed_exit_code() {
     for shell in [&shell, &slow] {
         fs::write(shell.folder().join("submission.json"), SUBMISSION).unwrap();
     }
-    let listed = documented_exit_codes();
-    let mut wrong = Vec::new();
+    let documented = documented_exit_codes();
+    let mut differences = Vec::new();
     for (operation, statuses) in declared_statuses() {
-        let arguments = arguments(&operation, "RUN", "TOKEN");
+        let arguments = command_arguments(&operation, "RUN", "TOKEN");
         let shell = if operation == "POST /v1/runs/{run_id}/cancel" { &slow } else { &shell };
         let codes = if arguments.is_empty() { BTreeMap::new() } else { exit_codes_of(shell, &operation, &statuses) };
-        let line = TableRow { command: name(&arguments), codes };
-        let fits = listed.get(&operation).is_some_and(|listed| line.codes.is_empty() || *listed == line);
-        wrong.extend((!fits).then(|| row(&operation, &line)));
+        let line = TableRow { command: command_name(&arguments), codes };
+        let is_documented =
+            documented.get(&operation).is_some_and(|documented| line.codes.is_empty() || *documented == line);
+        differences.extend((!is_documented).then(|| format_row(&operation, &line)));
     }
-    assert!(wrong.is_empty(), "docs/cli.md should have:\n{}", wrong.join("\n"));
+    assert!(differences.is_empty(), "docs/cli.md should have:\n{}", differences.join("\n"));
 }

@@ -44,16 +44,16 @@ fn user_of_a_trusted_provider_is_accepted() {
     user.browser.sign_in();
     user.browser.allow();
     assert_eq!(login.succeeded(), "logged in as Ben Emulator of org_emulator\n");
-    let who = home.run(&["user", "whoami"]);
-    who.assert_code(0);
-    let who: Value = serde_json::from_str(&who.stdout).unwrap();
-    assert_eq!(who["token"]["issuer"].as_str(), Some(provider.issuer.as_str()));
-    assert_eq!((&who["user"]["id"], &who["role"]), (&"auth0|emulator-2".into(), &"member".into()));
+    let whoami = home.run(&["user", "whoami"]);
+    whoami.assert_code(0);
+    let whoami: Value = serde_json::from_str(&whoami.stdout).unwrap();
+    assert_eq!(whoami["token"]["issuer"].as_str(), Some(provider.issuer.as_str()));
+    assert_eq!((&whoami["user"]["id"], &whoami["role"]), (&"auth0|emulator-2".into(), &"member".into()));
 }
 
 /// A machine whose platform trusts the provider, with the variables that describe the provider.
 #[cfg(target_os = "linux")]
-fn machine_of(provider: &Provider, sandbox: &Sandbox, clients: &[&str]) -> (Machine, Vec<(&'static str, String)>) {
+fn trusted_machine(provider: &Provider, sandbox: &Sandbox, clients: &[&str]) -> (Machine, Vec<(&'static str, String)>) {
     let subjects: Vec<_> = clients.iter().map(|id| format!("{id:?} = \"auth0|emulator-2\"\n")).collect();
     let subjects = subjects.concat();
     let config = sandbox.path("config.toml");
@@ -77,15 +77,15 @@ fn machines_authenticate_with_secret_key_and_certificate() {
     let Some(provider) = Provider::start() else { return };
     let (sandbox, servers, clients) = (Sandbox::new(), Authority::new(), Authority::new());
     provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());
-    let (machine, variables) = machine_of(&provider, &sandbox, &[BASIC, "machine-key", "machine-certificate"]);
+    let (machine, variables) = trusted_machine(&provider, &sandbox, &[BASIC, "machine-key", "machine-certificate"]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let endpoints = runtime.block_on(auth_oauth::Endpoints::discover(&provider.http, &provider.issuer)).unwrap();
-    let mutual = endpoints.mtls.unwrap().token.unwrap().to_string();
+    let mutual_tls_url = endpoints.mtls.unwrap().token.unwrap().to_string();
 
     let secret = machine.write("secret", "odd: +/%&=~\"<\\ ?#", 0o600);
     let key = machine.write("key.pem", provider.machine_key.expose(), 0o600);
-    let (chain, certified) = clients.sign("machine.test");
-    let both = machine.write("both.pem", &format!("{chain}{certified}"), 0o600);
+    let (certificate, certificate_key) = clients.sign("machine.test");
+    let certificate_file = machine.write("both.pem", &format!("{certificate}{certificate_key}"), 0o600);
     let roots = servers.file().display().to_string();
     let cases: [(&str, Vec<(&str, &str)>); 3] = [
         (BASIC, vec![("AIGNOSTICS_CLIENT_SECRET_FILE", &secret)]),
@@ -93,8 +93,8 @@ fn machines_authenticate_with_secret_key_and_certificate() {
         (
             "machine-certificate",
             vec![
-                ("AIGNOSTICS_CLIENT_CERTIFICATE_FILE", &both),
-                ("AIGNOSTICS_TOKEN_URL", &mutual),
+                ("AIGNOSTICS_CLIENT_CERTIFICATE_FILE", &certificate_file),
+                ("AIGNOSTICS_TOKEN_URL", &mutual_tls_url),
                 ("SSL_CERT_FILE", &roots),
             ],
         ),

@@ -61,7 +61,8 @@ const PLATFORM_COMMANDS: [&str; 46] = [
     "user whoami",
 ];
 
-/// The other commands: they use no server, only the identity provider or their own platform, or report the health of the platform.
+/// The other commands. They use no server, only the identity provider or their own platform, or they report the health
+/// of the platform.
 const OTHER_COMMANDS: [&str; 28] = [
     "api",
     "auth doctor",
@@ -108,10 +109,11 @@ fn platform_with_run() -> (Shell, Vec<Vec<String>>) {
 /// Runs all commands in parallel, and returns their outputs in order.
 fn run_all(commands: &[Vec<String>], call: impl Fn(&[&str]) -> String + Sync) -> String {
     let call = |words: &Vec<String>| call(&words.iter().map(String::as_str).collect::<Vec<_>>());
-    let share = commands.len().div_ceil(8);
+    let chunk_size = commands.len().div_ceil(8);
     std::thread::scope(|scope| {
-        let shares = commands.chunks(share).map(|share| scope.spawn(|| share.iter().map(call).collect::<String>()));
-        shares.collect::<Vec<_>>().into_iter().map(|share| share.join().unwrap()).collect()
+        let threads =
+            commands.chunks(chunk_size).map(|chunk| scope.spawn(|| chunk.iter().map(call).collect::<String>()));
+        threads.collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
 
@@ -130,12 +132,12 @@ fn every_command_is_listed() {
     let is_group = |name: &str| {
         name.is_empty() || name != "emulator" && all.iter().any(|other| other.starts_with(&format!("{name} ")))
     };
-    let known = |name: &str| {
+    let is_known = |name: &str| {
         OTHER_COMMANDS.contains(&name)
             || PLATFORM_COMMANDS.iter().any(|line| format!("{line} ").starts_with(&format!("{name} ")))
     };
     let leaves = all.iter().filter(|name| !is_group(name) && !name.starts_with("application run "));
-    assert_eq!(leaves.filter(|name| !known(name)).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(leaves.filter(|name| !is_known(name)).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 #[test]
@@ -192,7 +194,7 @@ fn missing_resource_is_reported_by_every_command() {
 #[test]
 fn unknown_flag_is_refused() {
     let (_, mut commands) = platform_with_run();
-    // The arguments after these two are a command.
+    // The arguments of `bucket exec` are a command of their own.
     commands.retain(|words| words[..2] != ["bucket", "exec"]);
     let others = OTHER_COMMANDS.iter().filter(|line| **line != "emulator exec");
     commands.extend(others.map(|line| line.split(' ').map(str::to_owned).collect()));

@@ -88,7 +88,7 @@ fn exfat_holds_results() {
         truncate -s 64M "$TMPDIR/image" && mkfs.exfat "$TMPDIR/image" >/dev/null
         mount -o loop -t exfat "$TMPDIR/image" "$results" 2>/dev/null && exit
         device="$(losetup -f --show "$TMPDIR/image")" && mount.exfat-fuse "$device" "$results" >&2
-        # When it is not used any more.
+        # Takes effect after the unmount.
         losetup -d "$device"
     "#;
     assert_holds_results(mount, &[("mkfs.exfat", "exfatprogs"), ("mount.exfat-fuse", "exfat-fuse")], "exFAT");

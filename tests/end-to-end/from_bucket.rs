@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::shell::Shell;
 use crate::slides::write_slide;
 
-/// The number of bytes after the images of a slide.
-const REST: usize = 3 << 20;
+/// The number of bytes that are appended after the images of each slide.
+const TRAILING_BYTES: usize = 3 << 20;
 
 /// Returns a shell with two slides in the folder `slides` and in the bucket, and a note that is not a slide.
 fn bucket_with_slides() -> Shell {
@@ -18,7 +18,7 @@ fn bucket_with_slides() -> Shell {
         let path = shell.folder().join("slides").join(slide);
         write_slide(&path);
         let mut content = fs::read(&path).unwrap();
-        content.resize(content.len() + REST, 7);
+        content.resize(content.len() + TRAILING_BYTES, 7);
         fs::write(&path, content).unwrap();
     }
     fs::write(shell.folder().join("slides/notes.txt"), "no slide").unwrap();
@@ -30,12 +30,12 @@ fn bucket_with_slides() -> Shell {
 fn rows(shell: &Shell, csv: &str) -> BTreeMap<String, Vec<String>> {
     let text = fs::read_to_string(shell.folder().join(csv)).unwrap();
     let cells = |line: &str| line.split(';').map(str::to_owned).collect::<Vec<_>>();
-    let head = cells(text.lines().next().unwrap());
-    let differs = |name: &String| ["file", "platform_bucket_url"].contains(&name.as_str());
+    let header = cells(text.lines().next().unwrap());
+    let is_ignored = |name: &String| ["file", "platform_bucket_url"].contains(&name.as_str());
     text.lines()
         .skip(1)
         .map(|line| {
-            let cells = head.iter().zip(cells(line)).filter(|(name, _)| !differs(name)).map(|(_, cell)| cell);
+            let cells = header.iter().zip(cells(line)).filter(|(name, _)| !is_ignored(name)).map(|(_, cell)| cell);
             let cells: Vec<_> = cells.collect();
             (cells[0].clone(), cells)
         })
@@ -46,7 +46,7 @@ fn states(prepared: &Value) -> Vec<&str> {
     prepared["slides"].as_array().unwrap().iter().map(|slide| slide["state"].as_str().unwrap()).collect()
 }
 
-/// Returns the number of requests for objects of the cohort, and that of their bytes.
+/// Returns the number of requests for objects of the cohort, and the number of bytes in the responses.
 fn read_requests(shell: &Shell) -> (usize, u64) {
     let requests = shell.requests("storage", "GET", "/emulator-bucket/cohort/");
     (requests.len(), requests.iter().map(|request| request["bytes"].as_u64().unwrap()).sum())
@@ -63,15 +63,15 @@ fn slides_in_the_bucket_have_the_rows_of_their_files() {
     let table = fs::read_to_string(shell.folder().join("bucket.csv")).unwrap();
     assert!(table.contains("gs://emulator-bucket/cohort/below/b.tiff"), "{table}");
     let (requests, bytes) = read_requests(&shell);
-    assert!(requests > 0 && bytes < REST as u64, "{requests} requests for {bytes} bytes");
+    assert!(requests > 0 && bytes < TRAILING_BYTES as u64, "{requests} requests for {bytes} bytes");
 
     // An edited row is kept, and the run needs no upload.
     assert_eq!(states(&shell.json("prepared", &arguments)), ["kept"; 2]);
     let mapping = [&arguments[..], &["--mapping", ".*:tissue=LUNG"]].concat();
     assert_eq!(states(&shell.json("prepared", &mapping)), ["kept"; 2]);
-    let sent = shell.served("storage", "PUT", "/");
+    let upload_count = shell.served("storage", "PUT", "/");
     shell.json("submitted", &["run", "submit", "tissue", "bucket.csv"]);
-    assert_eq!(shell.served("storage", "PUT", "/"), sent);
+    assert_eq!(shell.served("storage", "PUT", "/"), upload_count);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn verified_slides_are_read_and_replaced_ones_change() {
     let verified = [&arguments[..], &["--verify"]].concat();
     assert_eq!(states(&shell.json("prepared", &verified)), ["added"; 2]);
     let (_, bytes) = read_requests(&shell);
-    assert!(bytes > 2 * REST as u64, "{bytes}");
+    assert!(bytes > 2 * TRAILING_BYTES as u64, "{bytes}");
     let path = shell.folder().join("slides/a.tiff");
     let mut content = fs::read(&path).unwrap();
     content.push(1);

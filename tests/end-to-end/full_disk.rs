@@ -1,4 +1,4 @@
-//! A full disk, in memory in a separate mount namespace.
+//! Results on a full disk. The disk is in memory, in a separate mount namespace.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +6,8 @@ use std::process::Command;
 use crate::command::{BINARY, CommandResult, Sandbox};
 use crate::needs;
 
-/// Runs a shell script with a small disk mounted at the results folder (`$results`). The disk ends with the script.
+/// Runs a shell script with a small disk mounted at the results folder (`$results`). The disk is unmounted when the
+/// script ends.
 fn on_a_small_disk(sandbox: &Sandbox, size: &str, script: &str) -> Option<CommandResult> {
     let probe = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
@@ -34,14 +35,14 @@ fn too_small_disk_fails_early_and_a_later_call_resumes() {
     result.assert_code(0);
     assert!(result.stdout.contains("first: 1"), "{}\n{}", result.stdout, result.stderr);
     assert!(result.stderr.contains("not enough disk space"), "{}", result.stderr);
-    // If the items end one by one, the first ones may fit.
-    let are_together = result.error_message().contains("not enough disk space");
-    assert!(!are_together || result.served("storage", "GET", "/platform-files/results/") == 0, "{}", result.stderr);
+    // If the items end one by one, the results of the first ones may fit.
+    let end_together = result.error_message().contains("not enough disk space");
+    assert!(!end_together || result.served("storage", "GET", "/platform-files/results/") == 0, "{}", result.stderr);
     assert!(result.row("smear.svs").starts_with("smear.svs succeeded 3/3 "), "{}", result.stdout);
     assert!(result.stdout.ends_with("10\n"), "nine results and the manifest, nothing else: {}", result.stdout);
     let second = CommandResult { stderr: fs::read_to_string(sandbox.temporary().join("second")).unwrap(), ..result };
     let fetched = second.served("storage", "GET", "/platform-files/results/");
-    assert!(if are_together { fetched == 9 } else { (1..=9).contains(&fetched) }, "{fetched}");
+    assert!(if end_together { fetched == 9 } else { (1..=9).contains(&fetched) }, "{fetched}");
 }
 
 #[test]

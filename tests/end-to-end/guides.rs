@@ -34,7 +34,7 @@ fn blocks(page: &str) -> Vec<CodeBlock> {
     blocks
 }
 
-/// Returns the commands in a configuration for a scheduler, as its shell receives them.
+/// Returns the commands in the configuration of a scheduler, without its escape sequences.
 fn commands(text: &str) -> String {
     let lines = text.lines().map(|line| line.trim().replace("\\$", "$"));
     lines.filter(|line| line.starts_with("aignostics ")).fold(String::new(), |text, line| text + &line + "\n")
@@ -82,8 +82,8 @@ fn run_page(name: &str) -> Shell {
         write_slide(&shell.folder().join("slides").join(slide));
     }
     let mut command = Command::new("sh");
-    let prepared = shell.command(&[]);
-    command.env_clear().envs(prepared.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let command_with_environment = shell.command(&[]);
+    command.env_clear().envs(command_with_environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let path = format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
     command.env("PATH", path).env("APPLICATION", "he-tme").current_dir(shell.folder()).args(["-xc", &script]);
     CommandResult::of(&command.output().unwrap()).assert_code(0);
@@ -134,7 +134,7 @@ fn machine_guide_works_with_its_files_and_variables() {
     let token = machine.token();
     fs::create_dir(machine.shell.folder().join("platform")).unwrap();
     machine.write("platform/token", &token, 0o600);
-    let secret = machine.secret();
+    let secret = machine.secret_file();
     let github = serve_responses(vec![(200, serde_json::json!({ "value": token }).to_string())]);
     let mut script = "set -eu\n".to_owned();
     for CodeBlock { language, text, .. } in blocks(&fs::read_to_string(guides.join("machines.md")).unwrap()) {
@@ -164,9 +164,9 @@ fn machine_guide_works_with_its_files_and_variables() {
         ("PLATFORM_CLIENT_ID", machine.client_id()),
         ("PLATFORM_CLIENT_SECRET", machine.shell.running.ready["machine_client_secret"].as_str().unwrap()),
     ];
-    let prepared = machine.command(&variables, &[]);
+    let command_with_environment = machine.command(&variables, &[]);
     let mut command = Command::new("sh");
-    command.env_clear().envs(prepared.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env_clear().envs(command_with_environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let path = format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
     command.env("PATH", path).current_dir(machine.shell.folder()).args(["-c", &script]);
     CommandResult::of(&command.output().unwrap()).assert_code(0);
@@ -174,7 +174,7 @@ fn machine_guide_works_with_its_files_and_variables() {
     assert_eq!(
         responses.matches("\"user\": {").count(),
         8,
-        "one for each platform, and one for the doctor's page: {responses}"
+        "one response for each platform, and one for the section about the doctor: {responses}"
     );
 }
 

@@ -9,25 +9,25 @@ use crate::command::{BINARY, CommandResult};
 use crate::needs;
 
 fn run(arguments: &[&str]) -> CommandResult {
-    // Descriptions are not wrapped.
+    // With this width, descriptions are not wrapped.
     CommandResult::of(&Command::new(BINARY).args(arguments).env("COLUMNS", "1000").output().unwrap())
 }
 
 /// Returns every command with the output of its `--help`.
 pub(crate) fn all_commands() -> Vec<(Vec<String>, String)> {
-    let (mut found, mut left) = (Vec::new(), vec![Vec::<String>::new()]);
-    while let Some(words) = left.pop() {
+    let (mut commands, mut pending) = (Vec::new(), vec![Vec::<String>::new()]);
+    while let Some(words) = pending.pop() {
         let mut arguments: Vec<_> = words.iter().map(String::as_str).collect();
         arguments.push("--help");
         let result = run(&arguments);
         result.assert_code(0);
         assert_eq!(result.stderr, "", "{words:?}");
         for name in subcommands(&result.stdout) {
-            left.push(words.iter().cloned().chain([name]).collect());
+            pending.push(words.iter().cloned().chain([name]).collect());
         }
-        found.push((words, result.stdout));
+        commands.push((words, result.stdout));
     }
-    found
+    commands
 }
 
 /// Returns the names of the subcommands, which may be in groups before the arguments and options.
@@ -43,27 +43,31 @@ fn subcommands(help: &str) -> Vec<String> {
 /// Returns the options and arguments in a help text that have no description.
 fn undocumented(help: &str) -> Vec<&str> {
     let lines: Vec<_> = help.lines().collect();
-    let is_term = |line: &str| {
+    let is_option_line = |line: &str| {
         let text = line.trim_start();
         let is_note = ["[default: ", "[possible values: ", "[env: "].iter().any(|note| text.starts_with(note));
         line.starts_with("  ")
             && !is_note
             && (text.starts_with("--") || text.starts_with('-') || text.starts_with(['<', '[']))
     };
-    let is_bare = |number: &usize| {
+    let has_no_description = |number: &usize| {
         let text = lines[*number].trim();
         // The description follows two spaces, or is on the next line.
         let next = lines.get(number + 1).copied().unwrap_or_default();
-        !text.contains("  ") && (next.trim().is_empty() || is_term(next))
+        !text.contains("  ") && (next.trim().is_empty() || is_option_line(next))
     };
-    (0..lines.len()).filter(|number| is_term(lines[*number])).filter(is_bare).map(|number| lines[number]).collect()
+    (0..lines.len())
+        .filter(|number| is_option_line(lines[*number]))
+        .filter(has_no_description)
+        .map(|number| lines[number])
+        .collect()
 }
 
 #[test]
 fn every_command_and_option_has_help() {
-    let tree = all_commands();
-    assert!(tree.len() > 40, "{}", tree.len());
-    for (words, help) in &tree {
+    let commands = all_commands();
+    assert!(commands.len() > 40, "{}", commands.len());
+    for (words, help) in &commands {
         assert!(help.lines().next().is_some_and(|line| line.len() > 15 && !line.starts_with("Usage")), "{words:?}");
         assert_eq!(undocumented(help), Vec::<&str>::new(), "{words:?}");
     }
@@ -76,10 +80,10 @@ fn every_command_and_option_has_help() {
 #[test]
 fn every_command_is_named_in_the_documentation() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md")).unwrap();
-    let tree = all_commands();
-    let all: BTreeSet<_> = tree.iter().map(|(words, _)| words.join(" ")).collect();
-    let is_group = |name: &str| all.iter().any(|other| other.starts_with(&format!("{name} ")));
-    let leaves = all.iter().filter(|name| !is_group(name) && !name.starts_with("application run "));
+    let commands = all_commands();
+    let names: BTreeSet<_> = commands.iter().map(|(words, _)| words.join(" ")).collect();
+    let is_group = |name: &str| names.iter().any(|other| other.starts_with(&format!("{name} ")));
+    let leaves = names.iter().filter(|name| !is_group(name) && !name.starts_with("application run "));
     let is_named = |name: &str| [" ", "`"].iter().any(|end| page.contains(&format!("`{name}{end}")));
     let missing: Vec<_> = leaves.filter(|name| !is_named(name)).collect();
     assert!(missing.is_empty(), "docs/cli.md does not name {missing:?}");
@@ -94,17 +98,17 @@ fn manual_pages_are_well_formed() {
     let folder = tempfile::TempDir::new().unwrap();
     let man = folder.path().join("man1");
     run(&["man", "--output", man.to_str().unwrap()]).assert_code(0);
-    let one = run(&["man"]);
-    one.assert_code(0);
-    fs::write(man.join("whole.1"), &one.stdout).unwrap();
+    let complete_page = run(&["man"]);
+    complete_page.assert_code(0);
+    fs::write(man.join("whole.1"), &complete_page.stdout).unwrap();
     let mut pages: Vec<_> = fs::read_dir(&man).unwrap().map(|entry| entry.unwrap().path()).collect();
     pages.sort();
     assert!(pages.len() > 40 && pages.contains(&man.join("aignostics-run-download.1")), "{pages:?}");
-    let checked =
+    let groff_result =
         Command::new("groff").args(["-man", "-Tutf8", "-ww", "-z", "-K", "utf8"]).args(&pages).output().unwrap();
-    let checked = CommandResult::of(&checked);
-    checked.assert_code(0);
-    assert_eq!(checked.stderr, "");
+    let groff_result = CommandResult::of(&groff_result);
+    groff_result.assert_code(0);
+    assert_eq!(groff_result.stderr, "");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A signal or a timeout during a request that creates something: its outcome is reported.
+//! Signals and timeouts during requests that create something. The outcome of the request is reported.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -12,14 +12,14 @@ use crate::shell::{Shell, assert_conforms};
 const RUNS: &str = "/api/v1/runs";
 const TOKENS: &str = "/api/v1/access/share-tokens";
 
-fn submission(shell: &Shell) {
+fn write_submission(shell: &Shell) {
     let slide = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": {} });
     let item = json!({ "external_id": "a", "input_artifacts": [slide] });
     let submission = json!({ "application_id": "outcomes", "items": [item] });
     fs::write(shell.folder().join("submission.json"), submission.to_string()).unwrap();
 }
 
-/// Applies this effect to requests of the API that create something.
+/// Applies this effect to POST requests for a path of the API.
 fn inject_fault(shell: &Shell, path: &str, effect: &Value) {
     let fault = json!({ "effect": effect, "server": "api", "method": "POST", "path": path });
     shell.control(Method::Post, "/faults", &fault);
@@ -55,11 +55,11 @@ fn runs(shell: &Shell) -> Vec<String> {
 
 #[test]
 fn interrupted_submission_reports_its_run() {
-    for more in [&[][..], &["--once", "study"]] {
+    for options in [&[][..], &["--once", "study"]] {
         let shell = Shell::with_config("speed = 1.0\n");
-        submission(&shell);
+        write_submission(&shell);
         inject_fault(&shell, RUNS, &delayed_response());
-        let submit = [&["run", "submit", "outcomes", "submission.json"], more].concat();
+        let submit = [&["run", "submit", "outcomes", "submission.json"], options].concat();
         let result = run_interrupted(&shell, &submit, RUNS, &["INT"]);
         result.assert_code(130);
         let run = result.stdout.trim();
@@ -101,28 +101,31 @@ fn interrupted_execution_names_its_run_and_is_resumed() {
 #[test]
 fn unanswered_submission_is_uncertain_and_found_by_its_token() {
     let submit = ["run", "submit", "outcomes", "submission.json", "--format", "json"];
-    // After some seconds, immediately, and at the timeout.
-    let stops = [(&["TERM"][..], &[][..]), (&["INT", "INT"], &[]), (&[], &["--timeout", "2s"])];
-    for (signals, more) in stops {
+    // The command stops some seconds after a signal, at the second signal, or at the timeout, which includes the
+    // requests before the submission.
+    let cases = [(&["TERM"][..], &[][..]), (&["INT", "INT"], &[]), (&[], &["--timeout", "8s"])];
+    for (signals, options) in cases {
         let shell = Shell::with_config("speed = 1.0\n");
-        submission(&shell);
+        write_submission(&shell);
         inject_fault(&shell, RUNS, &no_response());
-        let result = run_interrupted(&shell, &[&submit, more].concat(), RUNS, signals);
+        let result = run_interrupted(&shell, &[&submit, options].concat(), RUNS, signals);
         result.assert_code(1);
         let error: Value = serde_json::from_str(&result.stderr).unwrap();
         assert_conforms("error", &error);
         assert_eq!((&error["error"]["kind"], result.stdout.as_str()), (&json!("uncertain"), ""), "{error:#}");
         let details = error["error"]["details"].as_array().unwrap();
-        let detail = |name: &str| details.iter().find_map(|line| line.as_str().unwrap().strip_prefix(name)).unwrap();
-        let (token, found) = (detail("submission token: "), detail("look it up: "));
+        let detail = |name: &str| {
+            details.iter().find_map(|lookup_command| lookup_command.as_str().unwrap().strip_prefix(name)).unwrap()
+        };
+        let (token, lookup) = (detail("submission token: "), detail("look it up: "));
         shell.wait_until("the run", |shell| !runs(shell).is_empty());
-        let look_up = shell.command(&[]);
-        let mut line = Command::new("sh");
-        line.args(["-c", &found.replacen("aignostics", "\"$AIG\"", 1)]).env("AIG", look_up.get_program());
-        line.envs(look_up.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let listed = CommandResult::of(&line.output().unwrap());
-        listed.assert_code(0);
-        assert!(listed.stdout.contains(&runs(&shell)[0]), "{token}: {}", listed.stdout);
+        let prepared = shell.command(&[]);
+        let mut lookup_command = Command::new("sh");
+        lookup_command.args(["-c", &lookup.replacen("aignostics", "\"$AIG\"", 1)]).env("AIG", prepared.get_program());
+        lookup_command.envs(prepared.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let lookup_result = CommandResult::of(&lookup_command.output().unwrap());
+        lookup_result.assert_code(0);
+        assert!(lookup_result.stdout.contains(&runs(&shell)[0]), "{token}: {}", lookup_result.stdout);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C at any time: no incomplete file under a final name, no temporary files, and a later call resumes.
+//! Signals at any time leave no temporary files and no incomplete file under a final name. A later call resumes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -22,7 +22,7 @@ fn interrupted_demo_leaves_complete_files_and_resumes() {
         "[6/8]",
         "path=\"/platform-files/results/",
     ] {
-        stop(&sandbox, moment, "INT", 130);
+        stop_demo_at(&sandbox, moment, "INT", 130);
         sandbox.assert_no_leftovers();
         for (file, content) in sandbox.files() {
             assert!(reference[&file] == content, "{file} is incomplete after an interruption at {moment}");
@@ -37,28 +37,28 @@ fn interrupted_demo_leaves_complete_files_and_resumes() {
 fn terminated_demo_cleans_up() {
     for (signal, code) in [("TERM", 143), ("HUP", 129)] {
         let sandbox = Sandbox::new();
-        stop(&sandbox, "path=\"/platform-files/results/", signal, code);
+        stop_demo_at(&sandbox, "path=\"/platform-files/results/", signal, code);
         sandbox.assert_no_leftovers();
     }
 }
 
 /// Starts the demo, sends the signal as soon as it prints this text, and waits for its end.
-fn stop(sandbox: &Sandbox, moment: &str, signal: &str, code: i32) {
+fn stop_demo_at(sandbox: &Sandbox, moment: &str, signal: &str, code: i32) {
     let mut child = sandbox.demo(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stderr = child.stderr.take().unwrap();
     // Without a reader, the command soon blocks, so that it does not end before the signal.
     rustix::pipe::fcntl_setpipe_size(&stderr, 4096).unwrap();
-    let mut printed = BufReader::with_capacity(256, stderr);
+    let mut stderr_reader = BufReader::with_capacity(256, stderr);
     let mut line = String::new();
     while !line.contains(moment) {
         line.clear();
-        assert_ne!(printed.read_line(&mut line).unwrap(), 0, "the demo did not print {moment}");
+        assert_ne!(stderr_reader.read_line(&mut line).unwrap(), 0, "the demo did not print {moment}");
     }
     let sent = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().unwrap();
     assert!(sent.success());
     // The remaining output is read, so that the command does not block.
     let mut rest = String::new();
-    printed.read_to_string(&mut rest).unwrap();
+    stderr_reader.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(code), "stopped at {moment}\n{rest}");
 }
 
@@ -168,12 +168,12 @@ fn emulator_ignores_signals_that_were_ignored_at_startup() {
 /// Returns a command that a shell starts with SIGHUP, SIGINT and SIGQUIT ignored, like `nohup … &`.
 #[cfg(target_os = "linux")]
 fn with_ignored_signals(shell: &Shell, arguments: &[&str]) -> Command {
-    let command = shell.command(arguments);
-    let mut ignoring = Command::new("sh");
-    ignoring.args(["-c", "trap '' HUP INT QUIT; exec \"$0\" \"$@\""]).arg(command.get_program()).args(arguments);
-    ignoring.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    ignoring.current_dir(shell.folder()).stdin(Stdio::null());
-    ignoring
+    let prepared = shell.command(arguments);
+    let mut shell_command = Command::new("sh");
+    shell_command.args(["-c", "trap '' HUP INT QUIT; exec \"$0\" \"$@\""]).arg(prepared.get_program()).args(arguments);
+    shell_command.env_clear().envs(prepared.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell_command.current_dir(shell.folder()).stdin(Stdio::null());
+    shell_command
 }
 
 #[cfg(target_os = "linux")]
@@ -187,9 +187,12 @@ fn completions_and_man_install_no_handlers() {
         let size = rustix::pipe::fcntl_getpipe_size(&reader).unwrap();
         std::fs::File::from(writer.try_clone().unwrap()).write_all(&vec![0; size]).unwrap();
         let mut command = shell.command(arguments).stdout(writer).spawn().unwrap();
-        let call = |child: &Child| std::fs::read_to_string(format!("/proc/{}/syscall", child.id())).unwrap_or_default();
+        let current_call =
+            |child: &Child| std::fs::read_to_string(format!("/proc/{}/syscall", child.id())).unwrap_or_default();
         // 1 is `write` on x86-64, and 64 on arm64.
-        shell.wait_until("a write", |_| ["1 0x1 ", "64 0x1 "].iter().any(|write| call(&command).starts_with(write)));
+        shell.wait_until("a write", |_| {
+            ["1 0x1 ", "64 0x1 "].iter().any(|write| current_call(&command).starts_with(write))
+        });
         signal(&command, "INT");
         assert_eq!(command.wait().unwrap().signal(), Some(2), "{arguments:?}");
     }
@@ -210,7 +213,7 @@ fn command_that_reads_from_stdin_ends_at_a_signal() {
         let mut command = shell.command(arguments);
         let mut command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let _stdin = command.stdin.take();
-        // Not on the main thread, which would delay the signal.
+        // The main thread must not read, because it handles the signal.
         shell.wait_until("a thread that reads", |_| stdin_readers(&command) == ["reader"]);
         signal(&command, "TERM");
         assert_eq!(command.wait().unwrap().code(), Some(143), "{arguments:?}");
@@ -235,13 +238,13 @@ fn blocked_command_ends_at_a_second_signal_or_timeout() {
     let shell = Shell::start();
     let fifo = shell.folder().join("roots.pem");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    // The handler is installed before the command opens the file, to which nothing is written.
-    let is_caught = |child: &Child| {
+    // The command installs its handler before it opens the pipe, and then blocks, because the pipe has no writer.
+    let has_handler = |child: &Child| {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
         u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0
     };
-    // Until its command runs, `bucket exec` ends like others.
+    // Before it starts its command, `bucket exec` handles signals like other commands.
     let exec = ["bucket", "exec", "--ca-cert", "roots.pem", "--", "true"];
     for (arguments, signals, code) in [
         (&["run", "list", "--ca-cert", "roots.pem"][..], &["INT", "INT"][..], 130),
@@ -251,7 +254,7 @@ fn blocked_command_ends_at_a_second_signal_or_timeout() {
     ] {
         let mut command = shell.command(arguments);
         let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        shell.wait_until("a handler for SIGINT", |_| is_caught(&command));
+        shell.wait_until("a handler for SIGINT", |_| has_handler(&command));
         for name in signals {
             signal(&command, name);
         }

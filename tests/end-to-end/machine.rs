@@ -76,31 +76,34 @@ impl Machine {
         self.write(name, &format!("#!/bin/sh\n{text}\n"), 0o755)
     }
 
+    /// Returns the id of the client of the machine.
     pub(crate) fn client_id(&self) -> &str {
         self.shell.running.ready["client_ids"]["machine"].as_str().unwrap()
     }
 
-    pub(crate) fn secret(&self) -> String {
+    /// Writes the secret of the client to a file, and returns its path.
+    pub(crate) fn secret_file(&self) -> String {
         self.write("secret", self.shell.running.ready["machine_client_secret"].as_str().unwrap(), 0o600)
     }
 }
 
+/// Returns a JWT with these claims and an invalid signature.
 pub(crate) fn jwt(claims: &Value) -> String {
     format!("{}.{}.Y2FuYXJ5", URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256"}"#), URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
-/// Serves `answers` (status and body), one per connection, and returns the URL.
-pub(crate) fn serve_responses(answers: Vec<(u16, String)>) -> String {
+/// Serves `responses` (status and body), one per connection, and returns the URL.
+pub(crate) fn serve_responses(responses: Vec<(u16, String)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/token", listener.local_addr().unwrap());
     std::thread::spawn(move || {
-        for (status, body) in answers {
+        for (status, body) in responses {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
+            let mut request_head = Vec::new();
+            while !request_head.ends_with(b"\r\n\r\n") {
                 let mut byte = [0];
                 stream.read_exact(&mut byte).unwrap();
-                head.extend(byte);
+                request_head.extend(byte);
             }
             let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             stream.write_all(format!("{head}{body}").as_bytes()).unwrap();

@@ -29,8 +29,8 @@ fn metadata_are_dumped_as_json_in_every_form() {
         let pretty = shell.run(&["run", "dump-metadata", &run, "--pretty", "--format", format]);
         assert_eq!(pretty.stdout, "{\n  \"b\": {\n    \"c\": 1\n  }\n}\n");
     }
-    let shown = shell.json("metadata", &["run", "dump-metadata", &run, "--show-checksum"]);
-    assert_eq!(shown["custom_metadata"], json!({ "b": { "c": 1 } }));
+    let dumped = shell.json("metadata", &["run", "dump-metadata", &run, "--show-checksum"]);
+    assert_eq!(dumped["custom_metadata"], json!({ "b": { "c": 1 } }));
     assert_eq!(dump(&shell, &["run", "dump-item-metadata", &run, "a"]), Value::Null);
 }
 
@@ -40,26 +40,26 @@ fn concurrent_metadata_change_is_not_overwritten() {
     let run = shell.submit("outcomes", &["a"]);
     for (kind, item) in [("metadata", None), ("item-metadata", Some("a"))] {
         let (dump, update) = (format!("dump-{kind}"), format!("update-{kind}"));
-        let place: Vec<&str> = [run.as_str()].into_iter().chain(item).collect();
-        let update = |json: &'static str, more: &[&str]| {
-            [&["run", &update], &place[..], &[json, "--no-enrich-sdk-metadata"], more].concat().join("\n")
+        let ids: Vec<&str> = [run.as_str()].into_iter().chain(item).collect();
+        let update = |json: &'static str, options: &[&str]| {
+            [&["run", &update], &ids[..], &[json, "--no-enrich-sdk-metadata"], options].concat().join("\n")
         };
         let arguments = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        let call = |text: String| shell.run(&arguments(text).iter().map(String::as_str).collect::<Vec<_>>());
-        call(update(r#"{"a":1}"#, &[])).assert_code(0);
-        let shown = shell.json("metadata", &[&["run", &dump], &place[..], &["--show-checksum"]].concat());
-        let old = shown["custom_metadata_checksum"].as_str().unwrap().to_owned();
-        let changed = update(r#"{"a":2}"#, &["--checksum", &old]);
+        let run_command = |text: String| shell.run(&arguments(text).iter().map(String::as_str).collect::<Vec<_>>());
+        run_command(update(r#"{"a":1}"#, &[])).assert_code(0);
+        let dumped = shell.json("metadata", &[&["run", &dump], &ids[..], &["--show-checksum"]].concat());
+        let old_checksum = dumped["custom_metadata_checksum"].as_str().unwrap().to_owned();
+        let changed = update(r#"{"a":2}"#, &["--checksum", &old_checksum]);
         let changed = arguments(changed);
         let changed = shell.json("metadata-update", &changed.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_ne!(changed["custom_metadata_checksum"], old.as_str());
+        assert_ne!(changed["custom_metadata_checksum"], old_checksum.as_str());
         assert_eq!(changed.get("external_id").and_then(Value::as_str), item);
 
-        let late = call(update(r#"{"a":3}"#, &["--checksum", &old]));
-        late.assert_code(3);
-        assert!(late.error_message().contains("fetch the current version"), "{}", late.stderr);
-        let kept = shell.run(&[&["run", &dump], &place[..]].concat());
-        assert_eq!(kept.stdout, "{\"a\":2}\n");
+        let late_update = run_command(update(r#"{"a":3}"#, &["--checksum", &old_checksum]));
+        late_update.assert_code(3);
+        assert!(late_update.error_message().contains("fetch the current version"), "{}", late_update.stderr);
+        let final_dump = shell.run(&[&["run", &dump], &ids[..]].concat());
+        assert_eq!(final_dump.stdout, "{\"a\":2}\n");
     }
 }
 
@@ -112,7 +112,7 @@ fn invalid_metadata_change_nothing() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     fs::write(shell.folder().join("bad.json"), "{").unwrap();
-    for (given, says) in [
+    for (argument, reason) in [
         ("[1]", "must be a JSON object"),
         ("{", "not valid JSON"),
         ("@bad.json", "not valid JSON"),
@@ -120,8 +120,8 @@ fn invalid_metadata_change_nothing() {
         (r#"{"sdk":{"tags":[1]}}"#, "sdk/tags/0"),
         (r#"{"sdk":7}"#, "expected an object"),
     ] {
-        let error = shell.error(2, &["run", "update-metadata", &run, given]);
-        assert!(error.to_string().contains(says), "{given}: {error}");
+        let error = shell.error(2, &["run", "update-metadata", &run, argument]);
+        assert!(error.to_string().contains(reason), "{argument}: {error}");
     }
     assert_eq!(dump(&shell, &["run", "dump-metadata", &run]), Value::Null);
     for arguments in [

@@ -15,7 +15,7 @@ use crate::login::UserHome;
 use crate::needs;
 use crate::shell::Shell;
 
-/// The duration of an outage, about that of a deployment. A fixed number of attempts would fail earlier.
+/// The duration of an outage, similar to the outage during a deployment. A fixed number of attempts would end earlier.
 const OUTAGE: Duration = Duration::from_secs(6);
 
 /// Starts a command, and captures its output.
@@ -45,13 +45,13 @@ fn outage(shell: &Shell, server: &str) {
 }
 
 /// Returns the number of files in a folder and its subfolders.
-fn files(folder: &Path) -> usize {
+fn file_count(folder: &Path) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+    entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { file_count(&path) } else { 1 }).sum()
 }
 
 #[test]
-fn api_outage_costs_no_file_of_a_download() {
+fn api_outage_loses_no_file_of_a_download() {
     let shell = Shell::start();
     let slide =
         json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": { "files": 2000 } });
@@ -62,7 +62,7 @@ fn api_outage_costs_no_file_of_a_download() {
     let run = response["run_id"].as_str().unwrap().to_owned();
     shell.run(&["run", "wait", &run]).assert_code(0);
     let child = start(shell.command(&["run", "download", &run, "results", "--format", "json"]));
-    shell.wait_until("a file", |shell| files(&shell.folder().join("results")) > 50);
+    shell.wait_until("a file", |shell| file_count(&shell.folder().join("results")) > 50);
     outage(&shell, "api");
     let result = wait_for_exit(child);
     result.assert_code(0);
@@ -71,7 +71,7 @@ fn api_outage_costs_no_file_of_a_download() {
 }
 
 #[test]
-fn storage_outage_costs_no_byte_of_a_large_file() {
+fn storage_outage_loses_no_byte_of_a_large_file() {
     let shell = Shell::start();
     let mut content = vec![0; 96 << 20];
     fastrand::Rng::with_seed(7).fill(&mut content);
@@ -82,13 +82,13 @@ fn storage_outage_costs_no_byte_of_a_large_file() {
     shell.control(Method::Post, "/faults", &fault);
     let child = start(shell.command(&["bucket", "download", "**/slide.tiff", "--destination", "there"]));
     shell.wait_until("a refusal", |shell| {
-        shell.requests("storage", "GET", "/").iter().any(|seen| seen["status"] == 503)
+        shell.requests("storage", "GET", "/").iter().any(|request| request["status"] == 503)
     });
     outage(&shell, "storage");
     let result = wait_for_exit(child);
     result.assert_code(0);
-    let found = result.stdout.split_whitespace().find(|word| word.ends_with("slide.tiff")).unwrap();
-    assert!(fs::read(shell.folder().join("there").join(found)).unwrap() == content, "{}", result.stdout);
+    let file = result.stdout.split_whitespace().find(|word| word.ends_with("slide.tiff")).unwrap();
+    assert!(fs::read(shell.folder().join("there").join(file)).unwrap() == content, "{}", result.stdout);
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn identity_provider_outage_does_not_end_a_wait() {
     let run = shell.submit("outcomes", &["slide"]);
     let child = start(shell.command(&["run", "wait", &run]));
     let path = format!("/api/v1/runs/{run}");
-    shell.wait_until("a question", |shell| shell.served("api", "GET", &path) > 0);
+    shell.wait_until("a request", |shell| shell.served("api", "GET", &path) > 0);
     take_down(&shell, "identity");
     shell.control(Method::Post, "/tokens", &json!({ "user": "auth0|emulator-1" }));
-    shell.wait_until("a renewal", |shell| shell.served("identity", "POST", "/oauth/token") > 1);
+    shell.wait_until("a refresh", |shell| shell.served("identity", "POST", "/oauth/token") > 1);
     outage(&shell, "identity");
     let result = wait_for_exit(child);
     result.assert_code(0);
@@ -122,7 +122,7 @@ fn long_wait_and_its_end_are_reported_once() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["slide"]);
     take_down(&shell, "api");
-    let waiting = |arguments: &[&str]| {
+    let start_wait = |arguments: &[&str]| {
         let mut child = start(shell.command(&[&["run", "wait", &run], arguments].concat()));
         let mut line = String::new();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
@@ -130,24 +130,24 @@ fn long_wait_and_its_end_are_reported_once() {
         (child, line, stderr)
     };
     let quiet = start(shell.command(&["run", "wait", &run, "--retry-for", "11s", "--quiet"]));
-    let silent = start(shell.command(&["run", "wait", &run, "--retry-for", "11s", "--format", "json"]));
-    let (child, line, mut rest) = waiting(&[]);
+    let json_call = start(shell.command(&["run", "wait", &run, "--retry-for", "11s", "--format", "json"]));
+    let (child, line, mut stderr) = start_wait(&[]);
     for part in ["waiting for http://", "failing since", "responded with 503", "next attempt in", "giving up at"] {
         assert!(line.contains(part), "{part}: {line}");
     }
     let quiet = wait_for_exit(quiet);
     quiet.assert_code(1);
     assert!(!quiet.stderr.contains("waiting for"), "{}", quiet.stderr);
-    let silent = wait_for_exit(silent);
-    silent.assert_code(1);
+    let json_call = wait_for_exit(json_call);
+    json_call.assert_code(1);
     assert!(
-        serde_json::from_str::<Value>(&silent.stderr).is_ok(),
+        serde_json::from_str::<Value>(&json_call.stderr).is_ok(),
         "stderr is not a single JSON object: {}",
-        silent.stderr
+        json_call.stderr
     );
     bring_up(&shell);
     let mut text = String::new();
-    rest.read_to_string(&mut text).unwrap();
+    stderr.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("resuming: http://") && text.lines().count() == 1, "{text}");
     wait_for_exit(child).assert_code(0);
 }
@@ -197,7 +197,7 @@ fn reading_commands_retry_for_30_s_on_a_terminal() {
             command
         };
         let (code, printed) = Shell::run_on_terminal(command(), "");
-        // Two words of the text can be on different lines.
+        // The terminal can break a line between two words of the text.
         let printed = printed.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(printed.contains(&format!("only {limit} s are left")), "{arguments:?}: {printed}");
         assert_eq!(code, Some(1), "{arguments:?}");
@@ -218,32 +218,32 @@ fn state_commands_send_each_request_once() {
     take_down(&shell, "api");
     take_down(&shell, "identity");
     // A command with retries would wait for the whole hour.
-    let most = ["--retry-for", "1h"];
+    let retry_options = ["--retry-for", "1h"];
     for arguments in [&["auth", "doctor"][..], &["system", "health"], &["completions", "bash"]] {
         let mut before = BTreeMap::new();
         for server in ["api", "identity", "storage"] {
-            before.insert(server, counts(&shell, server));
+            before.insert(server, request_counts(&shell, server));
         }
-        let more = if arguments[0] == "completions" { &[][..] } else { &most };
-        let result = shell.run(&[arguments, more].concat());
+        let options = if arguments[0] == "completions" { &[][..] } else { &retry_options };
+        let result = shell.run(&[arguments, options].concat());
         if arguments[0] == "system" {
             result.assert_code(2);
         }
-        let mut all = 0;
+        let mut total = 0;
         for (server, before) in before {
-            for (request, count) in counts(&shell, server) {
-                let new = count - before.get(&request).copied().unwrap_or_default();
+            for (request, count) in request_counts(&shell, server) {
+                let new_requests = count - before.get(&request).copied().unwrap_or_default();
                 // The doctor needs the keys of the identity provider for two of its checks.
-                let most = if request.contains("jwks") { 2 } else { 1 };
-                assert!(new <= most, "{arguments:?}: {new} × {request} to {server}");
-                all += new;
+                let max_requests = if request.contains("jwks") { 2 } else { 1 };
+                assert!(new_requests <= max_requests, "{arguments:?}: {new_requests} × {request} to {server}");
+                total += new_requests;
             }
         }
-        assert_eq!(all > 0, arguments[0] != "completions", "{arguments:?}: {all} requests");
+        assert_eq!(total > 0, arguments[0] != "completions", "{arguments:?}: {total} requests");
     }
 }
 
-/// The login is deleted, and a message states that the provider may still accept it.
+/// The command deletes the login, and reports that the provider may still accept it.
 #[test]
 fn logout_sends_one_request_to_a_provider_that_is_unavailable() {
     let shell = Shell::with_config("automatic_login = true\n");
@@ -252,11 +252,11 @@ fn logout_sends_one_request_to_a_provider_that_is_unavailable() {
     home.visit(&login.line);
     login.succeeded();
     take_down(&shell, "identity");
-    let before = counts(&shell, "identity");
+    let before = request_counts(&shell, "identity");
     let result = home.run(&["user", "logout", "--retry-for", "1h"]);
     result.assert_code(0);
     assert!(result.stderr.contains("503") && result.stderr.starts_with("logged out"), "{}", result.stderr);
-    let after = counts(&shell, "identity");
+    let after = request_counts(&shell, "identity");
     let sent = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
     assert_eq!(sent(&after) - sent(&before), 1, "{after:?}");
     bring_up(&shell);
@@ -267,9 +267,9 @@ fn logout_sends_one_request_to_a_provider_that_is_unavailable() {
 #[test]
 fn host_without_a_response_fails_after_10_s_on_a_terminal() {
     let shell = Shell::start();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed_address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = shell.command(&["application", "list"]);
-    command.env("AIGNOSTICS_API_ROOT", format!("http://{closed}"));
+    command.env("AIGNOSTICS_API_ROOT", format!("http://{closed_address}"));
     command.env_remove("AIGNOSTICS_RETRY_FOR").env_remove("AIGNOSTICS_RETRY_FOR_TRANSFERS");
     let (code, printed) = Shell::run_on_terminal(command, "");
     let printed = printed.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -277,7 +277,7 @@ fn host_without_a_response_fails_after_10_s_on_a_terminal() {
     assert_eq!(code, Some(1));
 }
 
-/// Root may exceed the limit, so the command runs as a user without processes.
+/// The limit does not apply to root, so the command runs as a user without other processes.
 #[cfg(target_os = "linux")]
 #[test]
 fn missing_threads_are_reported() {
@@ -305,7 +305,7 @@ fn missing_threads_are_reported() {
 }
 
 /// Returns the number of requests to a server, by method and path.
-fn counts(shell: &Shell, server: &str) -> BTreeMap<String, usize> {
+fn request_counts(shell: &Shell, server: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for entry in ["GET", "POST"].iter().flat_map(|method| shell.requests(server, method, "/")) {
         *counts.entry(format!("{} {}", entry["method"], entry["path"])).or_default() += 1;
@@ -320,9 +320,9 @@ fn zero_disables_retries() {
     let result = shell.run(&["application", "list", "--retry-for", "0s"]);
     result.assert_code(1);
     assert_eq!(shell.served("api", "GET", "/api/v1/applications"), 1, "{}", result.stderr);
-    let mut never = shell.command(&["application", "list", "--retry-for", "0s"]);
-    never.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
-    CommandResult::of(&never.output().unwrap()).assert_code(1);
+    let mut offline = shell.command(&["application", "list", "--retry-for", "0s"]);
+    offline.env("AIGNOSTICS_API_ROOT", "http://127.0.0.1:9");
+    CommandResult::of(&offline.output().unwrap()).assert_code(1);
 }
 
 #[test]

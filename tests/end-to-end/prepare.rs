@@ -9,7 +9,7 @@ use crate::dicom::{ANNOTATION, Dicom, JPEG};
 use crate::shell::{Shell, assert_conforms};
 use crate::slides::write_slide;
 
-/// Returns a user with slides in folders, and a DICOM slide with its levels and its label.
+/// Returns a user with slides in several folders, and a DICOM slide with two levels and a label.
 fn with_slides() -> Shell {
     let shell = Shell::start();
     for name in ["b.tiff", "sub/a.SVS", ".hidden/c.tiff"] {
@@ -62,8 +62,11 @@ fn user_edits_of_a_table_are_kept() {
     let prepared = shell.json("prepared", &arguments);
     let states: Vec<_> = prepared["slides"].as_array().unwrap().iter().map(|slide| slide["state"].clone()).collect();
     assert_eq!(states, ["kept", "kept", "kept", "added"]);
-    let now = fs::read_to_string(&csv).unwrap();
-    assert!(now.starts_with(&edited) && now.lines().count() == 5, "{now}");
+    let table_with_new_slide = fs::read_to_string(&csv).unwrap();
+    assert!(
+        table_with_new_slide.starts_with(&edited) && table_with_new_slide.lines().count() == 5,
+        "{table_with_new_slide}"
+    );
 
     // A changed file is read again, and its URL in the bucket is cleared.
     let changed = shell.folder().join("slides/b.tiff");
@@ -78,20 +81,20 @@ fn user_edits_of_a_table_are_kept() {
     assert!(row.contains("b.tiff") && row.ends_with(";0.5;200;100;H&E;LUNG;;;slides/b.tiff"), "{row}");
 
     shell.run(&[&arguments[..], &["--overwrite"]].concat()).assert_code(0);
-    let anew = fs::read_to_string(&csv).unwrap();
-    assert!(!anew.contains("LUNG") && anew.lines().count() == 4, "{anew}");
+    let rewritten = fs::read_to_string(&csv).unwrap();
+    assert!(!rewritten.contains("LUNG") && rewritten.lines().count() == 4, "{rewritten}");
 }
 
 #[test]
 fn early_level_is_removed_when_its_slide_arrives() {
     let shell = with_slides();
     let high = shell.folder().join("slides/high.dcm");
-    let aside = shell.folder().join("high.dcm");
-    fs::rename(&high, &aside).unwrap();
+    let moved = shell.folder().join("high.dcm");
+    fs::rename(&high, &moved).unwrap();
     let prepare = ["run", "prepare", "slides"];
     let before = shell.json("prepared", &prepare);
     assert_eq!(before["slides"][1]["external_id"], "low.dcm", "{before}");
-    fs::rename(&aside, &high).unwrap();
+    fs::rename(&moved, &high).unwrap();
     let result = shell.run(&prepare);
     result.assert_code(0);
     assert!(result.stderr.contains("low.dcm: row removed from the table"), "{}", result.stderr);
@@ -127,10 +130,11 @@ fn mappings_set_values_by_the_names_of_slides() {
     let arguments = [&["run", "prepare", "tissue", "slides.csv", "slides"][..], &mappings].concat();
     insta::assert_snapshot!(shell.transcript_of_table(&arguments));
     let table = fs::read_to_string(shell.folder().join("slides.csv")).unwrap();
-    let ends: Vec<_> = table.lines().skip(1).map(|line| line.rsplit(';').skip(1).take(4).collect::<Vec<_>>()).collect();
-    assert_eq!(ends, [["", "", "LIVER", "H&E"], ["", "", "LUNG", "H&E"], ["", "", "LUNG", "H&E"]]);
-    for bad in ["LUNG", "(:tissue=LUNG", ".*:external_id=b"] {
-        let error = shell.error(2, &["run", "prepare", "slides", "--mapping", bad]);
+    let mapped_values: Vec<_> =
+        table.lines().skip(1).map(|line| line.rsplit(';').skip(1).take(4).collect::<Vec<_>>()).collect();
+    assert_eq!(mapped_values, [["", "", "LIVER", "H&E"], ["", "", "LUNG", "H&E"], ["", "", "LUNG", "H&E"]]);
+    for invalid_mapping in ["LUNG", "(:tissue=LUNG", ".*:external_id=b"] {
+        let error = shell.error(2, &["run", "prepare", "slides", "--mapping", invalid_mapping]);
         assert_eq!(error["kind"], "bad_input", "{error}");
     }
 }
@@ -182,13 +186,13 @@ fn values_that_the_application_does_not_accept_are_refused() {
     let shell = with_slides();
     let csv = shell.folder().join("slides.csv");
     let prepare = ["run", "prepare", "he-tme", "slides.csv", "slides"];
-    let refused = |arguments: &[&str], value: &str| {
+    let assert_refused = |arguments: &[&str], value: &str| {
         let error = shell.error(2, arguments).to_string();
         assert!(error.contains("specimen/") && error.contains(value), "{error}");
     };
-    refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=BANANA"]].concat(), "BANANA");
-    refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=LUNG,disease=STOMACH_FLU"]].concat(), "STOMACH_FLU");
-    refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=BREAST,disease=LUNG_CANCER"]].concat(), "BREAST");
+    assert_refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=BANANA"]].concat(), "BANANA");
+    assert_refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=LUNG,disease=STOMACH_FLU"]].concat(), "STOMACH_FLU");
+    assert_refused(&[&prepare[..], &["--mapping", "b.tiff:tissue=BREAST,disease=LUNG_CANCER"]].concat(), "BREAST");
     assert!(!csv.exists());
     // An incomplete table is accepted.
     shell.run(&prepare).assert_code(0);
@@ -197,8 +201,8 @@ fn values_that_the_application_does_not_accept_are_refused() {
     shell.run(&["run", "validate", "he-tme", "slides.csv"]).assert_code(0);
     let edited = fs::read_to_string(&csv).unwrap().replacen(";LUNG;", ";BANANA;", 1);
     fs::write(&csv, &edited).unwrap();
-    refused(&prepare, "BANANA");
-    refused(&["run", "validate", "he-tme", "slides.csv"], "BANANA");
+    assert_refused(&prepare, "BANANA");
+    assert_refused(&["run", "validate", "he-tme", "slides.csv"], "BANANA");
     assert_eq!(fs::read_to_string(&csv).unwrap(), edited);
 }
 
@@ -218,7 +222,7 @@ fn resolution_that_the_application_does_not_accept_is_refused() {
     let table = fs::read_to_string(shell.folder().join("slides.csv")).unwrap();
     assert!(!table.contains("coarse.dcm") && table.contains("high.dcm"), "{table}");
     shell.run(&["run", "prepare", "tissue", "slides.csv", "slides"]).assert_code(0);
-    // Its row is kept, and it is not submitted.
+    // The row of the slide is kept, but the slide is not submitted.
     shell.run(&prepare).assert_code(6);
     assert!(fs::read_to_string(shell.folder().join("slides.csv")).unwrap().contains("coarse.dcm"));
 }

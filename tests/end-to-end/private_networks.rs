@@ -27,14 +27,14 @@ struct TlsEmulator {
 
 /// Terminates TLS for a server without TLS, whose address is set later.
 async fn terminate(authority: &Authority, server: Arc<OnceLock<SocketAddr>>) -> Url {
-    let passes_on = move |mut stream| {
+    let forward = move |mut stream| {
         let server = server.clone();
         async move {
-            let mut there = TcpStream::connect(server.get().unwrap()).await.unwrap();
-            let _ = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+            let mut server_stream = TcpStream::connect(server.get().unwrap()).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut server_stream).await;
         }
     };
-    authority.serve(None, passes_on).await
+    authority.serve(None, forward).await
 }
 
 impl TlsEmulator {
@@ -65,48 +65,52 @@ impl TlsEmulator {
 
 /// Returns the first of three consecutive free ports.
 fn free_ports() -> u16 {
-    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).ok();
-    std::iter::repeat_with(|| free(0).unwrap())
+    let bind = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).ok();
+    std::iter::repeat_with(|| bind(0).unwrap())
         .find_map(|first| {
             let port = first.local_addr().unwrap().port();
-            let others = (free(port.checked_add(1)?)?, free(port.checked_add(2)?)?);
+            let others = (bind(port.checked_add(1)?)?, bind(port.checked_add(2)?)?);
             drop(others);
             Some(port)
         })
         .unwrap()
 }
 
-fn text(path: &Path) -> String {
+fn path_text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
 /// Logs in with both methods, checks the user, and logs out. `options` are added to every command.
 fn assert_login_cycle(home: &UserHome<'_>, options: &[&str]) {
-    for way in ["--no-browser", "--device"] {
-        let login = home.start(&[&["user", "login", way], options].concat());
-        match way {
+    for option in ["--no-browser", "--device"] {
+        let login = home.start(&[&["user", "login", option], options].concat());
+        match option {
             "--device" => home.approve(&login.line),
             _ => home.visit(&login.line),
         }
         let printed = login.succeeded();
         assert!(printed.ends_with("logged in as Ada Emulator of org_emulator\n"), "{printed}");
-        let who = home.run(&[&["user", "whoami"], options].concat());
-        who.assert_code(0);
-        assert!(who.stdout.contains("auth0|emulator-1"), "{}", who.stdout);
-        let out = home.run(&[&["user", "logout"], options].concat());
-        out.assert_code(0);
-        assert_eq!(out.stderr, "logged out\n");
+        let whoami = home.run(&[&["user", "whoami"], options].concat());
+        whoami.assert_code(0);
+        assert!(whoami.stdout.contains("auth0|emulator-1"), "{}", whoami.stdout);
+        let logout = home.run(&[&["user", "logout"], options].concat());
+        logout.assert_code(0);
+        assert_eq!(logout.stderr, "logged out\n");
     }
 }
 
 #[test]
 fn private_ca_is_trusted_by_option() {
     let emulator_over_tls = TlsEmulator::start();
-    let authority = text(&emulator_over_tls.authority.file());
+    let authority = path_text(&emulator_over_tls.authority.file());
     let home = emulator_over_tls.home(&emulator_over_tls.sandbox, Vec::new());
-    let stranger = home.run(&["user", "login", "--no-browser"]);
-    stranger.assert_code(1);
-    assert!(stranger.stderr.contains("not trusted") && !stranger.stderr.contains("to log in"), "{}", stranger.stderr);
+    let untrusting = home.run(&["user", "login", "--no-browser"]);
+    untrusting.assert_code(1);
+    assert!(
+        untrusting.stderr.contains("not trusted") && !untrusting.stderr.contains("to log in"),
+        "{}",
+        untrusting.stderr
+    );
     assert_login_cycle(&home, &["--ca-cert", &authority]);
     for variable in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"] {
         let sandbox = Sandbox::new();
@@ -117,19 +121,19 @@ fn private_ca_is_trusted_by_option() {
 #[test]
 fn proxy_password_works_and_a_wrong_one_is_reported() {
     let emulator_over_tls = TlsEmulator::start();
-    let authority = text(&emulator_over_tls.authority.file());
+    let authority = path_text(&emulator_over_tls.authority.file());
     for program in with_password() {
         let Some(proxy) = emulator_over_tls.runtime.block_on(process::RunningProxy::start(program)) else {
             continue;
         };
-        let behind = |password: &str| {
+        let proxy_variables = |password: &str| {
             vec![("HTTPS_PROXY", proxy.url_with(password).to_string()), ("REQUESTS_CA_BUNDLE", authority.clone())]
         };
         let sandbox = Sandbox::new();
-        assert_login_cycle(&emulator_over_tls.home(&sandbox, behind("pass%2Eword")), &[]);
+        assert_login_cycle(&emulator_over_tls.home(&sandbox, proxy_variables("pass%2Eword")), &[]);
         // Some proxies refuse a wrong password like a server that does not respond, which is retried.
         let login = ["user", "login", "--no-browser", "--retry-for", "0s"];
-        let refused = emulator_over_tls.home(&sandbox, behind("canary")).run(&login);
+        let refused = emulator_over_tls.home(&sandbox, proxy_variables("canary")).run(&login);
         refused.assert_code(1);
         assert!(refused.stderr.contains(&proxy.shown()) && !refused.stderr.contains("canary"), "{}", refused.stderr);
     }
@@ -142,9 +146,9 @@ fn intercepting_proxy_is_trusted_by_option() {
     let Some(proxy) = emulator_over_tls.runtime.block_on(process::RunningProxy::start(program)) else { return };
     let sandbox = Sandbox::new();
     let home = emulator_over_tls.home(&sandbox, vec![("HTTPS_PROXY", proxy.url().to_string())]);
-    assert_login_cycle(&home, &["--ca-cert", &text(&proxy.file(AUTHORITY))]);
+    assert_login_cycle(&home, &["--ca-cert", &path_text(&proxy.file(AUTHORITY))]);
     let refused = home.run(&["user", "login", "--no-browser"]);
     refused.assert_code(1);
     assert!(refused.stderr.contains(&proxy.shown()) && refused.stderr.contains("not trusted"), "{}", refused.stderr);
-    assert!(!refused.stderr.contains("given up"), "it is not retried: {}", refused.stderr);
+    assert!(!refused.stderr.contains("given up"), "the login is retried: {}", refused.stderr);
 }

@@ -1,4 +1,4 @@
-//! Profiles, the settings file, and the forms of a token.
+//! Profiles, the settings file, and the output formats of a token.
 #![cfg(unix)]
 
 use std::fs::{self, Permissions};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::command::CommandResult;
 use crate::machine::Machine;
 
-fn profiles(machine: &Machine, text: &str) -> std::path::PathBuf {
+fn write_profiles(machine: &Machine, text: &str) -> std::path::PathBuf {
     let folder = machine.shell.folder().join(".aignostics");
     fs::create_dir_all(&folder).unwrap();
     fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
@@ -20,7 +20,7 @@ fn profiles(machine: &Machine, text: &str) -> std::path::PathBuf {
     path
 }
 
-fn config(machine: &Machine, variables: &[(&str, &str)], arguments: &[&str]) -> Value {
+fn read_config(machine: &Machine, variables: &[(&str, &str)], arguments: &[&str]) -> Value {
     let result = machine.run(variables, &[&["system", "config", "--format", "json"], arguments].concat());
     result.assert_code(0);
     serde_json::from_str(&result.stdout).unwrap()
@@ -34,24 +34,27 @@ fn environment_overrides_the_profile() {
         "[lab]\norganization = \"org_lab\"\ntoken_file = \"{file}\"\nrun_timeout = 7\nca_cert = []\n\
          [command]\ntoken_command = [\"cat\", \"{file}\"]\n[staging]\nenvironment = \"staging\"\n"
     );
-    let path = profiles(&machine, &text);
+    let path = write_profiles(&machine, &text);
     for (variables, arguments) in [
         (&[("AIGNOSTICS_PROFILE", "lab")][..], &[][..]),
         (&[], &["--profile", "lab"]),
         (&[("AIGNOSTICS_PROFILE", "none")], &["--profile", "lab"]),
     ] {
-        let config = config(&machine, variables, arguments);
+        let config = read_config(&machine, variables, arguments);
         let settings = &config["settings"];
         assert_eq!(settings["organization_id"], "org_lab");
         assert_eq!(settings["credential"]["source"], "token file");
         assert_eq!(settings["credential"]["level"], "profile 'lab'");
         assert_eq!((&settings["profile"], &settings["operations"]["run"]["timeout"]), (&"lab".into(), &7.0.into()));
     }
-    let overriding =
-        config(&machine, &[("AIGNOSTICS_RUN_TIMEOUT", "8"), ("AIGNOSTICS_ACCESS_TOKEN", "x")], &["--profile", "lab"]);
+    let overriding = read_config(
+        &machine,
+        &[("AIGNOSTICS_RUN_TIMEOUT", "8"), ("AIGNOSTICS_ACCESS_TOKEN", "x")],
+        &["--profile", "lab"],
+    );
     assert_eq!(overriding["settings"]["operations"]["run"]["timeout"], 8.0);
     assert_eq!(overriding["settings"]["credential"]["name"], "AIGNOSTICS_ACCESS_TOKEN");
-    let plain = config(&machine, &[], &[]);
+    let plain = read_config(&machine, &[], &[]);
     assert_eq!((&plain["settings"]["profile"], &plain["settings"]["organization_id"]), (&Value::Null, &Value::Null));
     machine.run(&[], &["user", "whoami", "--profile", "command"]).assert_code(0);
 
@@ -69,26 +72,26 @@ fn environment_overrides_the_profile() {
 #[test]
 fn profile_that_others_can_change_or_with_a_secret_is_refused() {
     let machine = Machine::start();
-    let path = profiles(&machine, "[lab]\nrun_timeout = 7\n");
-    let refused = |printed: &str| {
+    let path = write_profiles(&machine, "[lab]\nrun_timeout = 7\n");
+    let assert_refused = |reason: &str| {
         let result = machine.run(&[], &["system", "config", "--profile", "lab"]);
         result.assert_code(2);
-        assert!(result.stderr.contains(printed) && !result.stderr.contains("canary"), "{}", result.stderr);
+        assert!(result.stderr.contains(reason) && !result.stderr.contains("canary"), "{}", result.stderr);
     };
     for changed in [&path, path.parent().unwrap()] {
-        let before = fs::metadata(changed).unwrap().permissions();
-        fs::set_permissions(changed, Permissions::from_mode(before.mode() | 0o020)).unwrap();
-        refused("other users can change");
-        fs::set_permissions(changed, before).unwrap();
+        let old_permissions = fs::metadata(changed).unwrap().permissions();
+        fs::set_permissions(changed, Permissions::from_mode(old_permissions.mode() | 0o020)).unwrap();
+        assert_refused("other users can change");
+        fs::set_permissions(changed, old_permissions).unwrap();
     }
     // The target of a link is checked. Changing the owner would need root.
     let target = machine.shell.folder().join("profiles-of-all.toml");
     fs::rename(&path, &target).unwrap();
     std::os::unix::fs::symlink(&target, &path).unwrap();
     fs::set_permissions(&target, Permissions::from_mode(0o646)).unwrap();
-    refused("other users can change");
+    assert_refused("other users can change");
     fs::remove_file(&path).unwrap();
-    for (text, printed) in [
+    for (text, reason) in [
         ("[lab]\nrefresh_token = \"canary\"\n", "'refresh_token' of profile 'lab' in line 2 must not be in a profile"),
         ("[lab]\n\n# ü\nno_such = \"canary\"\n", "in line 4 is not a known setting"),
         ("[lab]\nproxy = \"http://p.test/?canary\"\n", "must not contain a user"),
@@ -101,11 +104,11 @@ fn profile_that_others_can_change_or_with_a_secret_is_refused() {
         ("\naccess_token = \"canary\"\n", "in line 2 is not in a profile"),
         ("[other]\n", "no profile 'lab'"),
     ] {
-        profiles(&machine, text);
-        refused(printed);
+        write_profiles(&machine, text);
+        assert_refused(reason);
     }
     fs::remove_file(path).unwrap();
-    refused("no profile 'lab'");
+    assert_refused("no profile 'lab'");
 }
 
 #[test]
@@ -114,7 +117,7 @@ fn settings_file_is_edited() {
     let run = |arguments: &[&str]| machine.run(&[], &[&["system", "config"], arguments].concat());
     run(&["set", "run_timeout", "7"]).assert_code(0);
     assert_eq!(run(&["get", "AIGNOSTICS_RUN_TIMEOUT"]).stdout, "7\n");
-    assert_eq!(config(&machine, &[], &[])["settings"]["operations"]["run"]["timeout"], 7.0);
+    assert_eq!(read_config(&machine, &[], &[])["settings"]["operations"]["run"]["timeout"], 7.0);
     let refused = run(&["set", "access_token", "canary"]);
     refused.assert_code(2);
     assert!(refused.stderr.contains("is a secret") && !refused.stderr.contains("canary"), "{}", refused.stderr);
@@ -171,18 +174,20 @@ fn doctor_checks_the_configured_provider() {
         result.assert_code(code);
         serde_json::from_str::<Vec<Value>>(&result.stdout).unwrap()
     };
-    let found = findings(&[("AIGNOSTICS_ACCESS_TOKEN_FILE", &file)], 0);
+    let doctor_findings = findings(&[("AIGNOSTICS_ACCESS_TOKEN_FILE", &file)], 0);
     let detail = |name: &str| {
-        let finding =
-            found.iter().find(|finding| finding["name"] == name).unwrap_or_else(|| panic!("{name}: {found:#?}"));
+        let finding = doctor_findings
+            .iter()
+            .find(|finding| finding["name"] == name)
+            .unwrap_or_else(|| panic!("{name}: {doctor_findings:#?}"));
         finding["detail"].as_str().unwrap().to_owned()
     };
     assert!(detail("credential").contains("token file, named by AIGNOSTICS_ACCESS_TOKEN_FILE (from the environment)"));
     assert!(detail("token file").contains("min left, after"));
     assert!(detail("access to the platform").contains("auth0|emulator-1"));
     assert!(detail("status page").starts_with("http://"));
-    let found = findings(&[("AIGNOSTICS_TOKEN_COMMAND", "false")], 1);
-    let failed = found.iter().find(|finding| finding["name"] == "token command").unwrap();
+    let doctor_findings = findings(&[("AIGNOSTICS_TOKEN_COMMAND", "false")], 1);
+    let failed = doctor_findings.iter().find(|finding| finding["name"] == "token command").unwrap();
     assert!(failed["detail"].as_str().unwrap().contains("exit code 1"), "{failed}");
 }
 
@@ -191,7 +196,7 @@ fn profile_is_shown_without_secrets() {
     let machine = Machine::start();
     let text = "[lab]\nstatus_page_url = \"https://u:canary@h.test/s?canary=1\"\nrun_timeout = 0x10\n\
                 token_command = [\"vault\", \"--token\", \"canary\", \"-field=token\"]\n";
-    profiles(&machine, text);
+    write_profiles(&machine, text);
     for format in ["json", "table"] {
         let shown = machine.run(&[], &["profile", "show", "lab", "--format", format]);
         shown.assert_code(0);
@@ -208,16 +213,16 @@ fn profile_is_shown_without_secrets() {
 #[test]
 fn profile_in_a_settings_file_is_ignored_with_a_warning() {
     let machine = Machine::start();
-    profiles(&machine, "[lab]\norganization = \"org_lab\"\n");
+    write_profiles(&machine, "[lab]\norganization = \"org_lab\"\n");
     let path = machine.shell.folder().join(".aignostics/.env");
     fs::write(&path, "AIGNOSTICS_PROFILE=lab\nAIGNOSTICS_RUN_TIMEOUT=7\n").unwrap();
-    let found = config(&machine, &[], &[]);
-    assert_eq!(found["settings"]["ignored"], json!(["AIGNOSTICS_PROFILE"]));
-    assert_eq!((&found["settings"]["profile"], &found["settings"]["organization_id"]), (&Value::Null, &Value::Null));
-    assert_eq!(found["settings"]["operations"]["run"]["timeout"], 7.0);
+    let config = read_config(&machine, &[], &[]);
+    assert_eq!(config["settings"]["ignored"], json!(["AIGNOSTICS_PROFILE"]));
+    assert_eq!((&config["settings"]["profile"], &config["settings"]["organization_id"]), (&Value::Null, &Value::Null));
+    assert_eq!(config["settings"]["operations"]["run"]["timeout"], 7.0);
     let printed = machine.run(&[], &["system", "config"]).stderr;
     assert!(printed.contains("ignoring the profile in a file") && printed.contains(".aignostics/.env"), "{printed}");
-    assert_eq!(config(&machine, &[], &["--profile", "lab"])["settings"]["organization_id"], "org_lab");
+    assert_eq!(read_config(&machine, &[], &["--profile", "lab"])["settings"]["organization_id"], "org_lab");
 }
 
 #[test]
@@ -229,20 +234,20 @@ fn proxy_of_the_environment_has_precedence_over_that_of_the_profile() {
          authorization_base_url = \"{url}/authorize\"\ndevice_url = \"{url}/device\"\njws_json_url = \"{url}/keys\"\n\
          client_id_interactive = \"c\"\n"
     );
-    profiles(&machine, &text);
-    let mut described = machine.command(&[], &["api", "GET", "/v1/me", "--profile", "lab", "--retry-for", "0s"]);
+    write_profiles(&machine, &text);
+    let mut command = machine.command(&[], &["api", "GET", "/v1/me", "--profile", "lab", "--retry-for", "0s"]);
     for (name, _) in machine.shell.running.ready["env"].as_object().unwrap() {
-        described.env_remove(name);
+        command.env_remove(name);
     }
-    described.env("AIGNOSTICS_ACCESS_TOKEN", "x").env("AIGNOSTICS_CACHE_DIR", machine.shell.folder());
+    command.env("AIGNOSTICS_ACCESS_TOKEN", "x").env("AIGNOSTICS_CACHE_DIR", machine.shell.folder());
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"] {
-        described.env_remove(name);
+        command.env_remove(name);
     }
-    let result = CommandResult::of(&described.output().unwrap());
+    let result = CommandResult::of(&command.output().unwrap());
     assert!(result.stderr.contains("through the proxy http://127.0.0.1:9)"), "{}", result.stderr);
-    let result = CommandResult::of(&described.env("HTTPS_PROXY", "http://127.0.0.1:19").output().unwrap());
+    let result = CommandResult::of(&command.env("HTTPS_PROXY", "http://127.0.0.1:19").output().unwrap());
     assert!(result.stderr.contains("through the proxy http://127.0.0.1:19)"), "{}", result.stderr);
-    let result = CommandResult::of(&described.env("NO_PROXY", "platform.invalid").output().unwrap());
+    let result = CommandResult::of(&command.env("NO_PROXY", "platform.invalid").output().unwrap());
     assert!(!result.stderr.contains("through the proxy"), "{}", result.stderr);
 }
 
@@ -259,11 +264,12 @@ fn unknown_expiry_is_left_out() {
     }
     let token: Value = serde_json::from_str(&run(&["--format", "json"]).stdout).unwrap();
     assert_eq!(token["expires_at"], Value::Null);
-    let short = run(&["--min-ttl", "10m"]);
-    short.assert_code(1);
-    assert!(short.stderr.contains("expiry of the token is unknown"), "{}", short.stderr);
-    let known = machine.run(&[("AIGNOSTICS_ACCESS_TOKEN", &machine.token())], &["auth", "token", "--format", "aws"]);
-    assert!(known.stdout.contains("Expiration"), "{}", known.stdout);
+    let with_min_ttl = run(&["--min-ttl", "10m"]);
+    with_min_ttl.assert_code(1);
+    assert!(with_min_ttl.stderr.contains("expiry of the token is unknown"), "{}", with_min_ttl.stderr);
+    let with_expiry =
+        machine.run(&[("AIGNOSTICS_ACCESS_TOKEN", &machine.token())], &["auth", "token", "--format", "aws"]);
+    assert!(with_expiry.stdout.contains("Expiration"), "{}", with_expiry.stdout);
 }
 
 #[test]
@@ -271,8 +277,8 @@ fn remedies_of_the_doctor_fit_the_failure() {
     let machine = Machine::start();
     let finding = |variables: &[(&str, &str)], name: &str| {
         let result = machine.run(variables, &["auth", "doctor", "--format", "json"]);
-        let found: Vec<Value> = serde_json::from_str(&result.stdout).unwrap();
-        found.into_iter().find(|finding| finding["name"] == name).unwrap()
+        let findings: Vec<Value> = serde_json::from_str(&result.stdout).unwrap();
+        findings.into_iter().find(|finding| finding["name"] == name).unwrap()
     };
     let access = "access to the platform";
     let rejected = finding(&[("AIGNOSTICS_ACCESS_TOKEN", "unknown-token")], access);

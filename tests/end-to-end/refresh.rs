@@ -20,12 +20,12 @@ use crate::command::{CommandResult, Sandbox};
 use crate::emulator::{RunningEmulator, http, journal};
 use crate::login::UserHome;
 
-/// The response of the token endpoint arrives after about one second.
-const SLOW: u32 = 1_000;
+/// The rate of the token endpoint. Its response takes about one second.
+const SLOW_BYTES_PER_SECOND: u32 = 1_000;
 /// The maximum time between a signal and the exit. The command waits up to 8 s for a refresh, and a slow machine needs
 /// more time.
 const REFRESH_EXIT_LIMIT: Duration = Duration::from_secs(60);
-/// The maximum time of an exit that waits for no refresh. It is shorter than the wait for a refresh.
+/// The maximum time between a signal and the exit without a refresh. It is shorter than the wait for a refresh.
 const EXIT_LIMIT: Duration = Duration::from_secs(7);
 /// The remaining lifetime of a stale access token. The token is still used, and a refresh starts.
 const STALE_MS: i64 = 30_000;
@@ -80,10 +80,10 @@ impl User {
 
     pub(crate) fn control(&self, method: Method, path: &str, body: &Value) {
         let control = &self.running.ready["control"];
-        let order = Request::new(method, format!("{}{path}", control["url"].as_str().unwrap()).parse().unwrap());
-        let order = order.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
-        let order = order.with_body("application/json", body.to_string());
-        assert!(self.runtime.block_on(http().send(order)).unwrap().status() < 300);
+        let request = Request::new(method, format!("{}{path}", control["url"].as_str().unwrap()).parse().unwrap());
+        let request = request.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
+        let request = request.with_body("application/json", body.to_string());
+        assert!(self.runtime.block_on(http().send(request)).unwrap().status() < 300);
     }
 
     pub(crate) fn inject_fault(&self, server: &str, path: &str, effect: &Value) {
@@ -92,7 +92,11 @@ impl User {
 
     /// Makes the token endpoint redeem immediately and respond slowly.
     fn slow_down(&self) {
-        self.inject_fault("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW }));
+        self.inject_fault(
+            "identity",
+            TOKEN,
+            &json!({ "kind": "bandwidth", "bytes_per_second": SLOW_BYTES_PER_SECOND }),
+        );
     }
 
     /// Returns the statuses of the responses to requests for this path. The status of a pending request is 0.
@@ -112,7 +116,8 @@ impl User {
         }
     }
 
-    /// Waits for a request of the command with this path and status, or for its end. Returns true for a request.
+    /// Waits for a request of the command with this path and status, or for the end of the command. Returns true in the
+    /// first case.
     fn is_requested_before_exit(&self, child: &mut Child, path: &str, status: u16) -> bool {
         loop {
             if self.statuses(path).contains(&json!(status)) {
@@ -127,11 +132,11 @@ impl User {
     /// Checks that the stored refresh token can be redeemed, and that none was redeemed twice.
     pub(crate) fn assert_login_works(&self) {
         self.control(Method::Delete, "/faults", &json!(null));
-        // No token is valid that long, so the login is refreshed.
-        let refreshed = self.run(&["auth", "token", "--min-ttl", "25h"]);
-        let refused: Vec<_> =
+        // No token is valid for 25 h, so the login is refreshed.
+        let refresh = self.run(&["auth", "token", "--min-ttl", "25h"]);
+        let refusals: Vec<_> =
             self.statuses(TOKEN).into_iter().filter(|status| *status != 200 && *status != 0).collect();
-        assert_eq!(refused, Vec::<Value>::new(), "the login is lost: {}", refreshed.stderr);
+        assert_eq!(refusals, Vec::<Value>::new(), "the login is lost: {}", refresh.stderr);
         self.run(&["user", "whoami"]).assert_code(0);
         self.run(&["auth", "token"]).assert_code(0);
     }
@@ -149,12 +154,12 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-/// Sends SIGTERM and waits for the end, which comes within `limit`.
+/// Sends SIGTERM and waits for the end of the process. Fails if this takes longer than `limit`.
 fn terminate(child: Child, limit: Duration) -> CommandResult {
-    let sent = Instant::now();
+    let sent_at = Instant::now();
     signal(&child, Signal::TERM);
     let result = CommandResult::of(&child.wait_with_output().unwrap());
-    assert!(sent.elapsed() < limit, "it took {:?}: {}", sent.elapsed(), result.stderr);
+    assert!(sent_at.elapsed() < limit, "it took {:?}: {}", sent_at.elapsed(), result.stderr);
     result
 }
 
@@ -195,7 +200,7 @@ fn sigterm_after_the_work_keeps_the_login() {
     user.slow_down();
     user.inject_fault("api", ME, &json!({ "kind": "latency", "milliseconds": 1000 }));
     let mut child = user.start(&["user", "whoami"]);
-    // A refresh that was not sent before the end of the work is canceled, and cannot be interrupted.
+    // If the work ends before the refresh is sent, the refresh is canceled, and the signal would come too late.
     if user.is_requested_before_exit(&mut child, TOKEN, 200) {
         let result = terminate(child, REFRESH_EXIT_LIMIT);
         assert!(matches!(result.code, Some(0 | 143)), "{:?}: {}", result.code, result.stderr);
@@ -206,8 +211,8 @@ fn sigterm_after_the_work_keeps_the_login() {
 #[test]
 fn sigterm_during_the_work_keeps_the_login() {
     let user = User::log_in();
-    for left in [STALE_MS, EXPIRED_MS] {
-        user.expire_in(left);
+    for lifetime_ms in [STALE_MS, EXPIRED_MS] {
+        user.expire_in(lifetime_ms);
         user.slow_down();
         user.inject_fault("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
         user.control(Method::Delete, "/journal", &json!(null));
@@ -235,7 +240,7 @@ fn second_sigint_keeps_the_login() {
     interrupt_twice(&User::log_in(), EXPIRED_MS, Stdio::piped());
 }
 
-/// The main thread cannot wait for the refresh: it is blocked in a write.
+/// The main thread is blocked in a write, so another thread must wait for the refresh.
 #[test]
 fn second_sigint_keeps_the_login_while_the_output_is_blocked() {
     let (_reader, writer) = pipe().unwrap();
@@ -264,9 +269,13 @@ fn signals_of_batch_systems_keep_the_login() {
 fn timeout_keeps_the_login() {
     let user = User::log_in();
     // The first command gets the stale token, the second waits until its timeout.
-    for (left, timeout, code) in [(STALE_MS, "60s", 0), (EXPIRED_MS, "1s", 1)] {
-        user.expire_in(left);
-        user.inject_fault("identity", TOKEN, &json!({ "kind": "bandwidth", "bytes_per_second": SLOW / 3 }));
+    for (lifetime_ms, timeout, code) in [(STALE_MS, "60s", 0), (EXPIRED_MS, "1s", 1)] {
+        user.expire_in(lifetime_ms);
+        user.inject_fault(
+            "identity",
+            TOKEN,
+            &json!({ "kind": "bandwidth", "bytes_per_second": SLOW_BYTES_PER_SECOND / 3 }),
+        );
         let result = user.run(&["run", "list", "--timeout", timeout]);
         assert_eq!(result.code, Some(code), "{}", result.stderr);
         user.assert_login_works();
@@ -289,8 +298,8 @@ fn closed_pipe_keeps_the_login() {
 #[test]
 fn sigterm_gives_up_a_hanging_token_endpoint_and_warns() {
     let user = User::log_in();
-    for (left, arguments) in [(EXPIRED_MS, &["auth", "token"][..]), (STALE_MS, &["user", "whoami"])] {
-        user.expire_in(left);
+    for (lifetime_ms, arguments) in [(EXPIRED_MS, &["auth", "token"][..]), (STALE_MS, &["user", "whoami"])] {
+        user.expire_in(lifetime_ms);
         user.inject_fault("identity", TOKEN, &json!({ "kind": "latency", "milliseconds": 60_000 }));
         user.inject_fault("api", ME, &json!({ "kind": "latency", "milliseconds": 60_000 }));
         user.control(Method::Delete, "/journal", &json!(null));
@@ -381,10 +390,10 @@ fn auth_token_waits_for_an_unavailable_identity_provider() {
     let unavailable = json!({ "kind": "status", "status": 503 });
     let faults = json!({ "server": "identity", "path": TOKEN, "effect": unavailable, "times": 3 });
     user.control(Method::Post, "/faults", &faults);
-    let given_up = user.run(&["auth", "token", "--retry-for", "0s"]);
-    given_up.assert_code(1);
-    assert!(given_up.stderr.contains("the identity provider is unavailable"), "{}", given_up.stderr);
-    assert!(!given_up.stderr.contains("user login"), "{}", given_up.stderr);
+    let failed = user.run(&["auth", "token", "--retry-for", "0s"]);
+    failed.assert_code(1);
+    assert!(failed.stderr.contains("the identity provider is unavailable"), "{}", failed.stderr);
+    assert!(!failed.stderr.contains("user login"), "{}", failed.stderr);
     user.run(&["auth", "token"]).assert_code(0);
     assert_eq!(user.statuses(TOKEN), [503, 503, 503, 200]);
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::command::CommandResult;
 use crate::shell::{Shell, assert_conforms};
 
-fn outcomes(shell: &Shell, outcomes: &[(&str, &str)]) -> String {
+fn submit_with_outcomes(shell: &Shell, outcomes: &[(&str, &str)]) -> String {
     let items = outcomes.iter().map(|(item, outcome)| {
         let slide = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": { "outcome": outcome } });
         json!({ "external_id": item, "input_artifacts": [slide] })
@@ -51,10 +51,10 @@ fn altered_file_is_named_and_fetched_again() {
         shell.json("report", &["run", "download", "--no-create-subdirectory-for-run", &run, "results", "--follow"]);
     let file = report["items"][0]["artifacts"][0]["file"].as_str().unwrap().to_owned();
     let path = shell.folder().join("results").join(&file);
-    let good = fs::read(&path).unwrap();
-    let mut bad = good.clone();
-    bad[0] ^= 1;
-    fs::write(&path, bad).unwrap();
+    let original = fs::read(&path).unwrap();
+    let mut altered = original.clone();
+    altered[0] ^= 1;
+    fs::write(&path, altered).unwrap();
     let result = shell.run(&["run", "verify", "results"]);
     result.assert_code(6);
     assert!(result.stdout.lines().any(|line| line.contains("CHANGED") && line.ends_with(&file)), "{}", result.stdout);
@@ -63,19 +63,19 @@ fn altered_file_is_named_and_fetched_again() {
     result.assert_code(6);
     assert_conforms("folder-check", &serde_json::from_str(&result.stdout).unwrap());
     shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "results"]).assert_code(0);
-    assert_eq!(fs::read(&path).unwrap(), good);
+    assert_eq!(fs::read(&path).unwrap(), original);
     fs::remove_file(&path).unwrap();
     assert!(shell.run(&["run", "verify", "results"]).stdout.contains("MISSING"));
     // Neither command needs a server.
-    let mut alone = shell.command(&["run", "verify", "results"]);
-    alone.env_clear();
-    CommandResult::of(&alone.output().unwrap()).assert_code(6);
+    let mut offline = shell.command(&["run", "verify", "results"]);
+    offline.env_clear();
+    CommandResult::of(&offline.output().unwrap()).assert_code(6);
 }
 
 #[test]
 fn failed_items_are_named_and_the_others_downloaded() {
     let shell = Shell::start();
-    let run = outcomes(&shell, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
+    let run = submit_with_outcomes(&shell, &[("good", "SUCCEEDED"), ("bad", "USER_ERROR")]);
     let result = shell.run(&[
         "run",
         "download",
@@ -128,10 +128,10 @@ fn selection_that_matches_nothing_lists_what_exists() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["study/a.tiff", "study/b.tiff", "other/b.tiff"]);
     shell.run(&["run", "wait", &run]).assert_code(0);
-    let refused = |more: &[&str]| {
-        let error =
-            shell.error(2, &[&["run", "download", "--no-create-subdirectory-for-run", &run, "results"], more].concat());
-        assert_eq!(shell.served("storage", "GET", "/"), 0, "{more:?}");
+    let refused = |options: &[&str]| {
+        let error = shell
+            .error(2, &[&["run", "download", "--no-create-subdirectory-for-run", &run, "results"], options].concat());
+        assert_eq!(shell.served("storage", "GET", "/"), 0, "{options:?}");
         (error["message"].to_string(), error["details"].to_string())
     };
     let (message, existing) = refused(&["--item", "study/a.tiff", "--item", "c.tiff"]);
@@ -164,10 +164,13 @@ fn deleted_results_are_counted_and_local_files_kept() {
     let error: Value = serde_json::from_str(&result.stderr).unwrap();
     let message = format!("{} result files are deleted by a user", files.len());
     assert_eq!(error["error"]["message"], message);
-    let gone: Value = serde_json::from_str(&result.stdout).unwrap();
-    assert_conforms("report", &gone);
-    assert_eq!((&gone["complete"], &gone["deleted"]["by_user"]), (&json!(false), &json!(files.len())));
-    assert_eq!(gone["items"][0]["artifacts"][0]["deleted_by"], "user");
+    let incomplete_report: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_conforms("report", &incomplete_report);
+    assert_eq!(
+        (&incomplete_report["complete"], &incomplete_report["deleted"]["by_user"]),
+        (&json!(false), &json!(files.len()))
+    );
+    assert_eq!(incomplete_report["items"][0]["artifacts"][0]["deleted_by"], "user");
     assert!(
         !shell.folder().join("there/a").exists()
             || fs::read_dir(shell.folder().join("there/a")).unwrap().next().is_none()
@@ -196,13 +199,13 @@ fn deleted_results_are_counted_and_local_files_kept() {
 #[test]
 fn results_whose_retention_has_ended_are_counted() {
     let shell = Shell::with_config("refresh_lifetime_seconds = 31536000\n");
-    let month = 40 * 86_400;
-    shell.control(Method::Post, "/clock", &json!({ "seconds": -month }));
+    let forty_days = 40 * 86_400;
+    shell.control(Method::Post, "/clock", &json!({ "seconds": -forty_days }));
     let run = shell.submit("outcomes", &["a"]);
     shell.wait_until("the end of the run", |shell| {
         shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None).1["state"] == "TERMINATED"
     });
-    shell.control(Method::Post, "/clock", &json!({ "seconds": month }));
+    shell.control(Method::Post, "/clock", &json!({ "seconds": forty_days }));
     let result = shell.run(&["run", "download", "--no-create-subdirectory-for-run", &run, "results"]);
     result.assert_code(6);
     assert!(result.error_message().contains("deleted by the retention policy"), "{}", result.stderr);
@@ -313,8 +316,8 @@ fn altered_results_stay_in_the_manifest_until_forgotten() {
     let manifest = &check["files"][0]["manifest"];
     assert!(manifest["platform"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{manifest:#}");
     assert!(["organization", "user", "tool"].iter().all(|key| manifest[key].is_string()), "{manifest:#}");
-    let sums = fs::read_to_string(results.join("SHA256SUMS")).unwrap();
-    assert_eq!(sums.lines().count(), check["files"].as_array().unwrap().len());
+    let sha256sums = fs::read_to_string(results.join("SHA256SUMS")).unwrap();
+    assert_eq!(sha256sums.lines().count(), check["files"].as_array().unwrap().len());
 }
 
 #[test]
@@ -329,9 +332,9 @@ fn leftovers_are_listed_and_removed() {
     for name in [".x.csv.part", ".x.csv.state", ".y.csv.corrupt"] {
         fs::write(results.join("a").join(name), "x").unwrap();
     }
-    let list = shell.json("clean", &["run", "clean", "results", "--dry-run"]);
-    assert_eq!((&list["removed"], list["files"].as_array().unwrap().len()), (&json!(false), 3), "{list:#}");
-    assert_eq!(shell.json("clean", &["run", "clean", "results"])["files"], list["files"]);
+    let dry_run = shell.json("clean", &["run", "clean", "results", "--dry-run"]);
+    assert_eq!((&dry_run["removed"], dry_run["files"].as_array().unwrap().len()), (&json!(false), 3), "{dry_run:#}");
+    assert_eq!(shell.json("clean", &["run", "clean", "results"])["files"], dry_run["files"]);
     assert_eq!(shell.json("clean", &["run", "clean", "results"])["files"], json!([]));
     shell.run(&["run", "verify", "results"]).assert_code(0);
     assert_eq!(shell.error(2, &["run", "clean", "."])["kind"], "bad_input");

@@ -22,8 +22,8 @@ pub(crate) fn submit(shell: &Shell, metadata: &Value, items: &[(&str, &str)]) ->
     response["run_id"].as_str().unwrap().to_owned()
 }
 
-/// Returns a platform on which items take an hour or more.
-pub(crate) fn slow() -> Shell {
+/// Returns a shell whose emulator processes an item in an hour or more.
+pub(crate) fn slow_shell() -> Shell {
     Shell::with_config("speed = 0.1\n")
 }
 
@@ -34,14 +34,14 @@ pub(crate) fn ids(runs: &Value) -> Vec<&str> {
 #[test]
 fn runs_are_found_by_their_tags_and_notes() {
     let shell = Shell::start();
-    let described = |tags: &[&str], note: &str| json!({ "sdk": { "tags": tags, "note": note }, "study": note.len() });
-    let first = submit(&shell, &described(&["x", "y"], "Second reading (a+b)"), &[("a", "SUCCEEDED")]);
-    let second = submit(&shell, &described(&["x", "it's \"quoted\" \\"], "first"), &[("b", "SUCCEEDED")]);
+    let metadata = |tags: &[&str], note: &str| json!({ "sdk": { "tags": tags, "note": note }, "study": note.len() });
+    let first = submit(&shell, &metadata(&["x", "y"], "Second reading (a+b)"), &[("a", "SUCCEEDED")]);
+    let second = submit(&shell, &metadata(&["x", "it's \"quoted\" \\"], "first"), &[("b", "SUCCEEDED")]);
     let third = submit(&shell, &Value::Null, &[("c", "SUCCEEDED")]);
     for run in [&first, &second, &third] {
         shell.run(&["run", "wait", run]).assert_code(0);
     }
-    for (filter, wanted) in [
+    for (filter, expected_runs) in [
         (&[][..], vec![&third, &second, &first]),
         (&["--sort", "submitted_at"], vec![&first, &second, &third]),
         (&["--limit", "2"], vec![&third, &second]),
@@ -72,7 +72,7 @@ fn runs_are_found_by_their_tags_and_notes() {
         (&["--note-case-insensitive", "--no-verbose", "--note-regex", "FIRST"], vec![&second]),
     ] {
         let found = shell.json("runs", &[&["run", "list"], filter].concat());
-        assert_eq!(ids(&found), wanted, "{filter:?}");
+        assert_eq!(ids(&found), expected_runs, "{filter:?}");
     }
 }
 
@@ -175,9 +175,9 @@ fn expiring_results_are_listed() {
     shell.control(Method::Post, "/clock", &json!({ "seconds": 26 * 86_400 }));
     let new = submit(&shell, &Value::Null, &[("a", "SUCCEEDED")]);
     shell.run(&["run", "wait", &new]).assert_code(0);
-    for (time, wanted) in [("5d", vec![&old]), ("3d", vec![]), ("31d", vec![&new, &old])] {
+    for (time, expected_runs) in [("5d", vec![&old]), ("3d", vec![]), ("31d", vec![&new, &old])] {
         let found = shell.json("runs", &["run", "list", "--expiring", time]);
-        assert_eq!(ids(&found), wanted, "{time}: a run without results is never among them");
+        assert_eq!(ids(&found), expected_runs, "{time}: a run without results is not listed");
     }
     let table = shell.run(&["run", "list", "--expiring", "5d"]);
     assert!(table.stdout.contains("results until") && table.row(&old).ends_with("in 3 d"), "{}", table.stdout);
@@ -195,7 +195,7 @@ fn wait_for_end(shell: &Shell, run: &str) {
 fn invalid_list_arguments_are_reported() {
     let shell = Shell::start();
     assert_eq!(shell.error(2, &["run", "list", "--for-organization", "org_second"])["kind"], "not_found");
-    for bad in [
+    for arguments in [
         &["--custom-metadata", "$.a ? ("][..],
         &["--note-regex", "("],
         &["--sort", "colour"],
@@ -204,7 +204,7 @@ fn invalid_list_arguments_are_reported() {
         &["--state", "gone"],
         &["--limit", "-1"],
     ] {
-        assert_eq!(shell.error(2, &[&["run", "list"], bad].concat())["kind"], "bad_input", "{bad:?}");
+        assert_eq!(shell.error(2, &[&["run", "list"], arguments].concat())["kind"], "bad_input", "{arguments:?}");
     }
     let refuse = |status: u16| {
         let fault =
@@ -231,7 +231,7 @@ fn run_is_described_with_item_outcomes() {
     let items = described["items"].as_array().unwrap();
     let outcomes: Vec<_> = items.iter().map(|item| (&item["external_id"], &item["outcome"])).collect();
     assert_eq!(outcomes, [(&json!("good"), &json!("succeeded")), (&json!("bad"), &json!("user_error"))]);
-    assert!(!described.to_string().contains("signature=secret"), "a URL that is a key is not printed");
+    assert!(!described.to_string().contains("signature=secret"), "a signed URL is printed");
     insta::assert_snapshot!("run_describe", shell.transcript(&["run", "describe", &run]));
     insta::assert_snapshot!("run_describe_summary", shell.transcript(&["run", "describe", &run, "--summarize"]));
 
@@ -239,21 +239,21 @@ fn run_is_described_with_item_outcomes() {
     assert_eq!(shell.error(2, &["run", "describe", "no-uuid"])["kind"], "bad_input");
     let missing = shell.error(2, &["run", "describe", &run, "--share-token-file", "nothing"]);
     assert!(missing["message"].as_str().unwrap().contains("share token"), "{missing}");
-    let python = shell.run(&["run", "describe", &run, "-s", "--format", "text"]);
-    python.assert_code(0);
+    let with_python_options = shell.run(&["run", "describe", &run, "-s", "--format", "text"]);
+    with_python_options.assert_code(0);
 }
 
 #[test]
 fn wait_ends_with_the_run_and_shows_its_outcome() {
     let shell = Shell::start();
-    let good = shell.submit("outcomes", &["a", "b"]);
-    let run = shell.json("run", &["run", "wait", &good]);
+    let successful = shell.submit("outcomes", &["a", "b"]);
+    let run = shell.json("run", &["run", "wait", &successful]);
     assert_eq!((&run["outcome"], &run["statistics"]["item_succeeded_count"]), (&json!("completed"), &json!(2)));
-    let half = submit(&shell, &Value::Null, &[("a", "SUCCEEDED"), ("b", "SYSTEM_ERROR")]);
-    let result = shell.run(&["run", "wait", &half, "--format", "json"]);
+    let partly_failed = submit(&shell, &Value::Null, &[("a", "SUCCEEDED"), ("b", "SYSTEM_ERROR")]);
+    let result = shell.run(&["run", "wait", &partly_failed, "--format", "json"]);
     result.assert_code(6);
     assert_eq!(serde_json::from_str::<Value>(&result.stdout).unwrap()["outcome"], "completed_with_errors");
-    let table = shell.run(&["run", "wait", &half]);
+    let table = shell.run(&["run", "wait", &partly_failed]);
     assert_eq!((table.row("items"), table.code), ("items 2 (1 succeeded, 1 system error)".to_owned(), Some(6)));
     assert_eq!(table.stderr, "error: the run did not complete: completed with errors\n");
     let error: Value = serde_json::from_str(&result.stderr).unwrap();
@@ -263,7 +263,7 @@ fn wait_ends_with_the_run_and_shows_its_outcome() {
 
 #[test]
 fn wait_fails_after_its_timeout() {
-    let shell = slow();
+    let shell = slow_shell();
     let run = shell.submit("outcomes", &["a"]);
     let error = shell.error(1, &["run", "wait", &run, "--timeout", "1s"]);
     assert_eq!((&error["kind"], error["remedy"].as_str().unwrap().contains("--timeout")), (&json!("time_out"), true));

@@ -10,7 +10,7 @@ use crate::shell::{Shell, assert_conforms};
 /// A user of the second organization, who has no access by default.
 const CLEO: &str = "auth0|second-1";
 
-/// Runs a command of another user, with a separate login.
+/// Runs a command as another user, with a separate login.
 fn run_as(shell: &Shell, user: &str, arguments: &[&str], variables: &[(&str, &str)]) -> CommandResult {
     let mut command = shell.command(arguments);
     command.env("AIGNOSTICS_REFRESH_TOKEN", shell.refresh_token(user));
@@ -45,7 +45,7 @@ fn run_is_shared_with_an_organization_until_revoked() {
 
     let revoked = shell.json("share-revocation", &["run", "share", "organization", "revoke", &run, "org_second"]);
     let grants = revoked["revoked_grants"].as_array().unwrap();
-    assert!(grants.len() == 2 && grants.contains(&grant["grant_id"]), "all of them: {revoked}");
+    assert!(grants.len() == 2 && grants.contains(&grant["grant_id"]), "both grants are revoked: {revoked}");
     let again = shell.run(&["run", "share", "organization", "revoke", &run, "org_second"]);
     again.assert_code(0);
     assert_eq!(again.stdout, format!("{run}: was not shared with org_second\n"));
@@ -57,24 +57,24 @@ fn run_is_shared_with_an_organization_until_revoked() {
 fn share_token_secret_is_printed_once() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
-    let made = shell.run(&["run", "share", "token", "create", &run]);
-    made.assert_code(0);
-    let secret = made.stdout.trim();
+    let created = shell.run(&["run", "share", "token", "create", &run]);
+    created.assert_code(0);
+    let secret = created.stdout.trim();
     assert!(secret.len() > 20 && !secret.contains(char::is_whitespace), "{secret}");
-    assert!(made.stderr.contains("it does not expire") && !made.stderr.contains(secret), "{}", made.stderr);
+    assert!(created.stderr.contains("it does not expire") && !created.stderr.contains(secret), "{}", created.stderr);
     let listed = shell.json("share-tokens", &["run", "share", "token", "list", &run]);
     assert_eq!(listed.as_array().unwrap().len(), 1);
     assert!(!listed.to_string().contains(secret));
 
-    // It gives another user access to the run, and is passed in the environment or in a file.
-    let closed = run_as(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[]);
-    closed.assert_code(4);
-    let open =
+    // The secret gives another user access to the run. It is passed in the environment or in a file.
+    let denied = run_as(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[]);
+    denied.assert_code(4);
+    let permitted =
         run_as(&shell, CLEO, &["run", "describe", &run, "--format", "json"], &[("AIGNOSTICS_SHARE_TOKEN", secret)]);
-    open.assert_code(0);
-    let open: Value = serde_json::from_str(&open.stdout).unwrap();
-    assert_conforms("run-description", &open);
-    assert_eq!(open["items"][0]["external_id"], "a");
+    permitted.assert_code(0);
+    let permitted: Value = serde_json::from_str(&permitted.stdout).unwrap();
+    assert_conforms("run-description", &permitted);
+    assert_eq!(permitted["items"][0]["external_id"], "a");
     std::fs::write(shell.folder().join("secret"), secret).unwrap();
     let by_file = ["run", "dump-metadata", &run, "--share-token-file", "secret"];
     run_as(&shell, CLEO, &by_file, &[]).assert_code(0);
@@ -97,11 +97,11 @@ fn share_token_secret_is_printed_once() {
 fn share_token_expires_at_its_date() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
-    for (given, end) in
+    for (date, expires_at) in
         [("2127-12-31T23:59:59Z", "2127-12-31T23:59:59Z"), ("2127-12-31T23:59:59+01:00", "2127-12-31T22:59:59Z")]
     {
-        let create = ["run", "share", "token", "create", &run, "--expires-at", given];
-        assert_eq!(shell.json("share-token-created", &create)["expires_at"], end);
+        let create = ["run", "share", "token", "create", &run, "--expires-at", date];
+        assert_eq!(shell.json("share-token-created", &create)["expires_at"], expires_at);
     }
     let error = shell.error(2, &["run", "share", "token", "create", &run, "--expires-at", "tomorrow"]);
     assert!(error["message"].as_str().unwrap().contains("2027-12-31T23:59:59Z"), "{error}");
@@ -138,8 +138,8 @@ fn failed_grant_leaves_no_share_token() {
 fn share_token_is_revoked_for_all_runs() {
     let shell = Shell::start();
     let runs = [shell.submit("outcomes", &["a"]), shell.submit("outcomes", &["b"])];
-    let made = shell.json("share-token-created", &["run", "share", "token", "create", &runs[0]]);
-    let token = made["share_token_id"].as_str().unwrap();
+    let created = shell.json("share-token-created", &["run", "share", "token", "create", &runs[0]]);
+    let token = created["share_token_id"].as_str().unwrap();
     let grant = json!({ "resource_type": "run", "resource_id": runs[1], "subject_type": "share_token",
         "subject_id": token, "relation": "viewer" });
     assert_eq!(shell.api(Method::Post, "/api/v1/access/grants", Some(&grant)).0, 201);
@@ -156,8 +156,8 @@ fn share_token_is_revoked_for_all_runs() {
 fn share_status_lists_all_readers() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
-    let alone = shell.run(&["run", "share", "status", &run]);
-    assert_eq!(alone.stdout, "only its submitter\n");
+    let without_readers = shell.run(&["run", "share", "status", &run]);
+    assert_eq!(without_readers.stdout, "only its submitter\n");
     shell.run(&["run", "share", "organization", "grant", &run]).assert_code(0);
     shell.run(&["run", "share", "token", "create", &run]).assert_code(0);
     let grant = json!({ "resource_type": "run", "resource_id": run, "subject_type": "user", "subject_id": CLEO,
@@ -192,13 +192,13 @@ fn share_audit_marks_revoked_and_expired_grants() {
     shell.control(Method::Post, "/clock", &json!({ "seconds": 86_400 * 3 }));
 
     let rights = shell.json("share-audit", &["run", "share", "audit"]);
-    let find = |kind: &str, run: &str| {
+    let rights_of = |kind: &str, run: &str| {
         let rights = rights.as_array().unwrap().iter();
         rights.filter(|right| right["subject_type"] == kind && right["run_id"] == run).collect::<Vec<_>>()
     };
-    assert_eq!(find("organization_user", &run)[0]["state"], "revoked");
-    assert_eq!(find("organization_user", &other_run)[0]["state"], "active");
-    assert_eq!(find("share_token", &run)[0]["state"], "expired");
+    assert_eq!(rights_of("organization_user", &run)[0]["state"], "revoked");
+    assert_eq!(rights_of("organization_user", &other_run)[0]["state"], "active");
+    assert_eq!(rights_of("share_token", &run)[0]["state"], "expired");
     let one = shell.json("share-audit", &["run", "share", "audit", &other_run]);
     assert_eq!(ids(&one), ["org_second"]);
     let table = shell.run(&["run", "share", "audit", &other_run]);
@@ -209,9 +209,9 @@ fn share_audit_marks_revoked_and_expired_grants() {
 fn two_days_ago(shell: &Shell) -> String {
     let run = shell.submit("outcomes", &["clock"]);
     let (status, run) = loop {
-        let found = shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None);
-        if found.0 != 404 {
-            break found;
+        let response = shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None);
+        if response.0 != 404 {
+            break response;
         }
     };
     assert_eq!(status, 200);
@@ -242,7 +242,7 @@ fn failed_sharing_is_reported_with_a_reason() {
     });
     let error = shell.error(2, &["run", "share", "organization", "grant", &run, "org_nowhere"]);
     assert_eq!(error["kind"], "bad_input");
-    let theirs = run_as(&shell, CLEO, &["run", "share", "organization", "grant", &run], &[]);
-    theirs.assert_code(4);
-    assert!(theirs.error_message().contains("aignostics user whoami"), "{}", theirs.stderr);
+    let by_other_user = run_as(&shell, CLEO, &["run", "share", "organization", "grant", &run], &[]);
+    by_other_user.assert_code(4);
+    assert!(by_other_user.error_message().contains("aignostics user whoami"), "{}", by_other_user.stderr);
 }

@@ -64,7 +64,7 @@ impl Shell {
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         let variables = self.running.ready["env"].as_object().unwrap();
         command.envs(variables.iter().map(|(name, value)| (name, value.as_str().unwrap())));
-        // Tests with permanent failures end quickly.
+        // With these limits, tests with permanent failures end quickly.
         command.env("USER", "user").env("AIGNOSTICS_RETRY_FOR", "2").env("AIGNOSTICS_RETRY_FOR_TRANSFERS", "30");
         command.current_dir(self.folder()).stdin(Stdio::null());
         command
@@ -74,31 +74,31 @@ impl Shell {
         CommandResult::of(&self.command(arguments).output().unwrap())
     }
 
-    /// Runs a command at a terminal with these answers, and returns its exit code and its output on the terminal.
+    /// Runs a command at a terminal with this input, and returns its exit code and its output on the terminal.
     #[cfg(target_os = "linux")]
-    pub(crate) fn on_terminal(&self, arguments: &[&str], answer: &str) -> (Option<i32>, String) {
-        Self::run_on_terminal(self.command(arguments), answer)
+    pub(crate) fn on_terminal(&self, arguments: &[&str], input: &str) -> (Option<i32>, String) {
+        Self::run_on_terminal(self.command(arguments), input)
     }
 
     /// Runs a command at a terminal, and returns its exit code and its stderr.
     #[cfg(target_os = "linux")]
-    pub(crate) fn run_on_terminal(command: Command, answer: &str) -> (Option<i32>, String) {
-        Self::run_at(command, answer, false)
+    pub(crate) fn run_on_terminal(command: Command, input: &str) -> (Option<i32>, String) {
+        Self::run_at(command, input, false)
     }
 
     /// Runs a command at a terminal with 80 columns, and returns the lines that it shows, without colors.
     #[cfg(target_os = "linux")]
     pub(crate) fn lines_on_terminal(&self, arguments: &[&str]) -> Vec<String> {
-        let (code, shown) = Self::run_at(self.command(arguments), "", true);
-        assert_eq!(code, Some(0), "{shown}");
+        let (code, output) = Self::run_at(self.command(arguments), "", true);
+        assert_eq!(code, Some(0), "{output}");
         let sequences = regex::Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]").unwrap();
-        let plain = sequences.replace_all(&shown, "");
+        let plain = sequences.replace_all(&output, "");
         plain.split(['\r', '\n']).filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
     }
 
     /// Runs a command at a terminal with 80 columns, and returns its exit code and what it shows.
     #[cfg(target_os = "linux")]
-    fn run_at(mut command: Command, answer: &str, shows_stdout: bool) -> (Option<i32>, String) {
+    fn run_at(mut command: Command, input: &str, shows_stdout: bool) -> (Option<i32>, String) {
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
         use std::fs::File;
         use std::io::{Read, Write};
@@ -118,7 +118,7 @@ impl Shell {
         let mut child = command.spawn().unwrap();
         drop(command);
         let mut user = File::from(user);
-        user.write_all(answer.as_bytes()).unwrap();
+        user.write_all(input.as_bytes()).unwrap();
         let mut printed = Vec::new();
         // The end of the output is an error, because the terminal is closed.
         let _ = user.read_to_end(&mut printed);
@@ -131,9 +131,9 @@ impl Shell {
         let result = self.run(&[arguments, &["--format", "json", "--quiet"]].concat());
         result.assert_code(0);
         assert_eq!(result.stderr, "", "{arguments:?}");
-        let answer = serde_json::from_str(&result.stdout).unwrap();
-        assert_conforms(schema, &answer);
-        answer
+        let value = serde_json::from_str(&result.stdout).unwrap();
+        assert_conforms(schema, &value);
+        value
     }
 
     /// Returns the error object of a failing command with JSON output. stdout must be empty.
@@ -182,9 +182,9 @@ impl Shell {
     pub(crate) fn refresh_token(&self, user: &str) -> String {
         let client = self.running.ready["client_ids"]["device"].as_str().unwrap();
         let post = |path: &str, fields: &[(&str, &str)]| {
-            let (status, answer) = self.runtime.block_on(send(form(self.running.url("issuer", path), fields)));
-            assert_eq!(status, 200, "{answer}");
-            answer
+            let (status, response) = self.runtime.block_on(send(form(self.running.url("issuer", path), fields)));
+            assert_eq!(status, 200, "{response}");
+            response
         };
         let device = post("/oauth/device/code", &[("client_id", client), ("scope", "openid offline_access")]);
         let code = device["user_code"].as_str().unwrap();
@@ -199,19 +199,19 @@ impl Shell {
         let slide = json!({ "name": "whole_slide_image", "download_url": "http://127.0.0.1:9/a", "metadata": {} });
         let items = items.iter().map(|item| json!({ "external_id": item, "input_artifacts": [slide] }));
         let body = json!({ "application_id": application, "items": items.collect::<Vec<_>>() });
-        let (status, answer) = self.api(Method::Post, "/api/v1/runs", Some(&body));
-        assert_eq!(status, 201, "{answer}");
-        answer["run_id"].as_str().unwrap().to_owned()
+        let (status, response) = self.api(Method::Post, "/api/v1/runs", Some(&body));
+        assert_eq!(status, 201, "{response}");
+        response["run_id"].as_str().unwrap().to_owned()
     }
 
     /// Sends a request to the control routes of the emulator, and returns the response.
     pub(crate) fn control(&self, method: Method, path: &str, body: &Value) -> Value {
         let control = &self.running.ready["control"];
-        let order = Request::new(method, format!("{}{path}", control["url"].as_str().unwrap()).parse().unwrap());
-        let order = order.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
-        let order = order.with_body("application/json", body.to_string());
+        let request = Request::new(method, format!("{}{path}", control["url"].as_str().unwrap()).parse().unwrap());
+        let request = request.with_header("authorization", format!("Bearer {}", control["token"].as_str().unwrap()));
+        let request = request.with_body("application/json", body.to_string());
         self.runtime.block_on(async {
-            let response = http().send(order).await.unwrap();
+            let response = http().send(request).await.unwrap();
             assert!(response.status() < 300, "{}", response.status());
             serde_json::from_slice(&response.bytes(1 << 20).await.unwrap()).unwrap_or_default()
         })
@@ -222,33 +222,34 @@ impl Shell {
         let control = &self.running.ready["control"];
         let request = Request::get(format!("{}{path}", control["url"].as_str().unwrap()).parse().unwrap());
         let bearer = format!("Bearer {}", control["token"].as_str().unwrap());
-        let (status, answer) = self.runtime.block_on(send(request.with_header("authorization", bearer)));
-        assert_eq!(status, 200, "{answer}");
-        answer
+        let (status, response) = self.runtime.block_on(send(request.with_header("authorization", bearer)));
+        assert_eq!(status, 200, "{response}");
+        response
     }
 
     /// Returns all requests to a server with this method and path prefix, in order.
     pub(crate) fn requests(&self, server: &str, method: &str, path: &str) -> Vec<Value> {
-        let fits = |entry: &Value| {
+        let matches = |entry: &Value| {
             entry["server"] == server
                 && entry["method"] == method
-                && entry["path"].as_str().is_some_and(|found| found.starts_with(path))
+                && entry["path"].as_str().is_some_and(|entry_path| entry_path.starts_with(path))
         };
         let mut requests = self.runtime.block_on(journal(&self.running));
-        requests.retain(fits);
+        requests.retain(matches);
         requests
     }
 
     /// Waits until a condition is true, and fails after a minute.
     pub(crate) fn wait_until(&self, description: &str, condition: impl Fn(&Self) -> bool) {
-        let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         while !condition(self) {
-            assert!(tokio::time::Instant::now() < end, "not in time: {description}");
+            assert!(tokio::time::Instant::now() < deadline, "timed out: {description}");
             std::thread::yield_now();
         }
     }
 
-    /// Returns the number of requests that this server of the emulator has answered, with this method and path prefix.
+    /// Returns the number of requests to which this server of the emulator has responded, with this method and path
+    /// prefix.
     pub(crate) fn served(&self, server: &str, method: &str, path: &str) -> usize {
         self.requests(server, method, path).len()
     }
@@ -265,13 +266,13 @@ impl jsonschema::Retrieve for SchemaRetriever {
 }
 
 /// Fails with all errors if a value does not conform to the published schema.
-pub(crate) fn assert_conforms(schema: &str, answer: &Value) {
+pub(crate) fn assert_conforms(schema: &str, value: &Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schemas");
     let path = folder.join(format!("{schema}.json"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let options = jsonschema::options().with_retriever(SchemaRetriever(folder));
     let validator = options.build(&serde_json::from_str(&text).unwrap()).unwrap();
     let problems: Vec<_> =
-        validator.iter_errors(answer).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    assert!(problems.is_empty(), "{schema}: {problems:#?}\n{answer:#}");
+        validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(problems.is_empty(), "{schema}: {problems:#?}\n{value:#}");
 }

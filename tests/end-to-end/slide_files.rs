@@ -56,9 +56,9 @@ fn slide_is_described_with_images_warnings_and_identifying_data() {
 #[test]
 fn thumbnail_is_written_and_bad_files_do_not_hide_good_ones() {
     let shell = with_slides();
-    let picture = shell.folder().join("a.png");
+    let thumbnail = shell.folder().join("a.png");
     shell.run(&["slide", "inspect", "slides/good.tif", "--thumbnail", "a.png"]).assert_code(0);
-    assert!(fs::read(&picture).unwrap().starts_with(b"\x89PNG"));
+    assert!(fs::read(&thumbnail).unwrap().starts_with(b"\x89PNG"));
     fs::write(shell.folder().join("notes.txt"), "not a slide").unwrap();
     let result = shell.run(&["slide", "inspect", "notes.txt", "slides/good.tif", "--format", "json"]);
     result.assert_code(2);
@@ -82,12 +82,12 @@ fn implausible_resolution_needs_an_explicit_value() {
     let prepared = shell.json("prepared", &["run", "prepare", "slides", "--resolution-mpp", "0.25"]);
     let [remarks] = prepared["remarks"].as_array().unwrap().as_slice() else { panic!("{prepared:#}") };
     assert_eq!(remarks["identifiers"][0]["kind"], "name");
-    let stated = csv();
-    assert!(stated.contains(";0.25;64;48;") && stated.contains(";0.5;200;100;"), "{stated}");
+    let table = csv();
+    assert!(table.contains(";0.25;64;48;") && table.contains(";0.5;200;100;"), "{table}");
     // The value in the table takes precedence, with and without the option.
     for arguments in [&["run", "prepare", "slides"][..], &["run", "prepare", "slides", "--resolution-mpp", "1"]] {
         shell.run(arguments).assert_code(0);
-        assert_eq!(csv(), stated);
+        assert_eq!(csv(), table);
     }
     // The values in the table apply only to a file with the same checksum.
     let slide = shell.folder().join("slides/coarse.svs");

@@ -15,7 +15,7 @@ use crate::dicom::Dicom;
 
 /// A slide with a dark square on a bright background.
 struct SyntheticSlide {
-    big: bool,
+    is_big_tiff: bool,
     /// The source of the resolution: the tags, an Aperio description, or none.
     resolution: Resolution,
     /// True if the planes of the colors are separate.
@@ -33,7 +33,7 @@ enum Resolution {
 impl SyntheticSlide {
     fn write(&self, path: &Path) {
         let file = File::create(path).unwrap();
-        if self.big {
+        if self.is_big_tiff {
             self.encode(TiffEncoder::new_big(file).unwrap());
         } else {
             self.encode(TiffEncoder::new(file).unwrap());
@@ -55,14 +55,14 @@ impl SyntheticSlide {
             image.encoder().write_tag(Tag::RowsPerStrip, height).unwrap();
             image.encoder().write_tag(Tag::PlanarConfiguration, 2_u16).unwrap();
         }
-        let dark = |x: u32, y: u32| (50..100).contains(&x) && (20..70).contains(&y);
+        let is_dark = |x: u32, y: u32| (50..100).contains(&x) && (20..70).contains(&y);
         let pixels =
-            (0..height).flat_map(|y| (0..200).flat_map(move |x| if dark(x, y) { [150, 60, 140] } else { [240; 3] }));
+            (0..height).flat_map(|y| (0..200).flat_map(move |x| if is_dark(x, y) { [150, 60, 140] } else { [240; 3] }));
         image.write_data(&pixels.collect::<Vec<u8>>()).unwrap();
     }
 }
 
-const VALID_SLIDE: SyntheticSlide = SyntheticSlide { big: false, resolution: Resolution::Tags, planar: false };
+const VALID_SLIDE: SyntheticSlide = SyntheticSlide { is_big_tiff: false, resolution: Resolution::Tags, planar: false };
 
 /// Writes a slide that can be processed.
 pub(crate) fn write_slide(path: &Path) {
@@ -82,7 +82,7 @@ fn slide_format_is_detected_by_content() {
     let folder = slides_folder(&sandbox);
     for (name, slide) in [
         ("plain.tiff", VALID_SLIDE),
-        ("big.bin", SyntheticSlide { big: true, ..VALID_SLIDE }),
+        ("big.bin", SyntheticSlide { is_big_tiff: true, ..VALID_SLIDE }),
         ("Aperio 40x.SVS", SyntheticSlide { resolution: Resolution::Aperio, ..VALID_SLIDE }),
         ("no ending #1 & 50% ü:?", VALID_SLIDE),
     ] {
@@ -93,8 +93,8 @@ fn slide_format_is_detected_by_content() {
     result.assert_code(0);
     sandbox.assert_manifest_is_correct();
     assert_eq!(sandbox.files().len(), 4 * 3);
-    let strange = "no ending #1 & 50%25 ü_%3F/tissue_areas.csv";
-    let areas = String::from_utf8(sandbox.files()[strange].clone()).unwrap();
+    let unusual_name = "no ending #1 & 50%25 ü_%3F/tissue_areas.csv";
+    let areas = String::from_utf8(sandbox.files()[unusual_name].clone()).unwrap();
     // 50 × 50 pixels of 0.5 µm, without the corners that the outline cuts off.
     let area: f64 = areas.lines().nth(1).unwrap().rsplit(',').next().unwrap().parse().unwrap();
     assert!((620.0..=625.0).contains(&area), "{areas}");
@@ -212,7 +212,7 @@ fn failed_slide_does_not_affect_others() {
     let damaged = folder.join("damaged.tiff");
     VALID_SLIDE.write(&damaged);
     let mut bytes = fs::read(&damaged).unwrap();
-    let offset = entry(&damaged, Tag::Compression);
+    let offset = tag_value_offset(&damaged, Tag::Compression);
     bytes[offset..offset + 2].copy_from_slice(&8_u16.to_le_bytes());
     fs::write(&damaged, bytes).unwrap();
 
@@ -242,11 +242,11 @@ fn failed_slide_does_not_affect_others() {
 }
 
 /// Returns the offset of the value of a short tag of the first image, in a little-endian file.
-fn entry(path: &Path, tag: Tag) -> usize {
+fn tag_value_offset(path: &Path, tag: Tag) -> usize {
     let bytes = fs::read(path).unwrap();
     Decoder::new(File::open(path).unwrap()).unwrap();
-    let short = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let read_short = |offset: usize| usize::from(u16::from_le_bytes([bytes[offset], bytes[offset + 1]]));
     let directory = usize::try_from(u32::from_le_bytes(bytes[4..8].try_into().unwrap())).unwrap();
-    let entries = (0..short(directory)).map(|index| directory + 2 + 12 * index);
-    entries.into_iter().find(|at| short(*at) == usize::from(tag.to_u16())).unwrap() + 8
+    let entries = (0..read_short(directory)).map(|index| directory + 2 + 12 * index);
+    entries.into_iter().find(|offset| read_short(*offset) == usize::from(tag.to_u16())).unwrap() + 8
 }

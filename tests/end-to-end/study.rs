@@ -1,4 +1,5 @@
-//! A study is billed once, also on another machine, without its state, in a copy of its folder, and when it grows.
+//! Each slide of a study is billed once, also on another machine, without its state, in a copy of its folder, and when
+//! the study grows.
 
 use std::fs;
 use std::path::Path;
@@ -36,12 +37,12 @@ fn execute_on_other_machine(shell: &Shell, folder: &Path, arguments: &[&str]) ->
     report
 }
 
-fn copy(from: &Path, to: &Path) {
+fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
+            copy_folder(&entry.path(), &target);
         } else {
             fs::copy(entry.path(), target).unwrap();
         }
@@ -53,8 +54,8 @@ pub(crate) fn state_folder(shell: &Shell) -> &Path {
     Path::new(shell.running.ready["env"]["AIGNOSTICS_STATE_DIR"].as_str().unwrap())
 }
 
-/// Writes a table of two slides of which the second fails, and returns the command that executes it. The application
-/// follows the column `outcome`.
+/// Writes a table of two slides, and returns the command that executes it. The second slide fails, because the
+/// application produces the outcomes in the column `outcome`.
 pub(crate) fn with_one_failure(shell: &Shell) -> [&'static str; 5] {
     shell.run(&["run", "prepare", "outcomes", "work/slides.csv", "slides"]).assert_code(0);
     let csv = shell.folder().join("work/slides.csv");
@@ -69,24 +70,24 @@ fn run_is_found_without_state_at_another_path_and_in_a_copy() {
     let shell = with_slides(&["a.tiff", "sub/b.tiff"]);
     let first = shell.json("execution", &EXECUTE);
     assert_eq!(first["submitted"], true);
-    let is_found = |report: &Value| {
+    let assert_found = |report: &Value| {
         assert_eq!((&report["run_id"], &report["submitted"]), (&first["run_id"], &json!(false)), "{report:#}");
         assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)));
     };
-    // The state of this machine is deleted.
+    // Without the state of this machine.
     fs::remove_dir_all(state_folder(&shell)).unwrap();
-    is_found(&shell.json("execution", &EXECUTE));
-    // A copy of everything, with another home.
+    assert_found(&shell.json("execution", &EXECUTE));
+    // In a copy of all folders, with another home folder.
     let copied = shell.folder().join("copied");
     for name in ["slides", "work"] {
-        copy(&shell.folder().join(name), &copied.join(name));
+        copy_folder(&shell.folder().join(name), &copied.join(name));
     }
-    is_found(&execute_on_other_machine(&shell, &copied, &EXECUTE));
-    // Only the slides, at another path, without a table and a record.
+    assert_found(&execute_on_other_machine(&shell, &copied, &EXECUTE));
+    // With only the slides, at another path.
     let mounted = shell.folder().join("mounted/elsewhere");
-    copy(&shell.folder().join("slides"), &mounted.join("slides"));
+    copy_folder(&shell.folder().join("slides"), &mounted.join("slides"));
     fs::create_dir(mounted.join("work")).unwrap();
-    is_found(&execute_on_other_machine(&shell, &mounted, &EXECUTE));
+    assert_found(&execute_on_other_machine(&shell, &mounted, &EXECUTE));
     // At the new path, only an added slide is new.
     write_slide(&mounted.join("slides/c.tiff"));
     let grown = execute_on_other_machine(&shell, &mounted, &EXECUTE);
@@ -94,7 +95,7 @@ fn run_is_found_without_state_at_another_path_and_in_a_copy() {
     assert_eq!(accepted_submissions(&shell), 2);
 }
 
-/// `Study::execute`, twice, and the command for the same folders.
+/// Calls `Study::execute` twice, and then the command for the same folders.
 #[test]
 fn library_executes_a_study_that_the_command_finds() {
     let shell = with_slides(&["a.tiff", "b.tiff"]);
@@ -113,8 +114,12 @@ fn library_executes_a_study_that_the_command_finds() {
         assert!(reports.len() == 1 && reports[0].is_complete() && reports[0].is_verified(), "{reports:?}");
         assert_eq!((reports[0].items.len(), &reports[0].run), (2, &first[0].run));
     }
-    let found = shell.json("execution", &EXECUTE);
-    assert_eq!((&found["run_id"], &found["submitted"]), (&json!(first[0].run), &json!(false)), "{found:#}");
+    let command_report = shell.json("execution", &EXECUTE);
+    assert_eq!(
+        (&command_report["run_id"], &command_report["submitted"]),
+        (&json!(first[0].run), &json!(false)),
+        "{command_report:#}"
+    );
     assert_eq!(accepted_submissions(&shell), 1);
 }
 
@@ -149,8 +154,8 @@ fn only_new_and_changed_slides_are_submitted() {
     let result = shell.run(&EXECUTE);
     result.assert_code(0);
     let run = first["run_id"].as_str().unwrap();
-    let planned = result.stderr.find(&format!("2 new, 1 already processed in run {run}")).unwrap();
-    assert!(planned < result.stderr.find("submitted run").unwrap(), "{}", result.stderr);
+    let plan_position = result.stderr.find(&format!("2 new, 1 already processed in run {run}")).unwrap();
+    assert!(plan_position < result.stderr.find("submitted run").unwrap(), "{}", result.stderr);
     assert_eq!(accepted_submissions(&shell), 2);
     let report = shell.json("execution", &EXECUTE);
     let mut items: Vec<_> =
@@ -218,17 +223,17 @@ fn slides_of_a_canceled_run_count_by_their_latest_run() {
 #[test]
 fn one_failed_response_does_not_stop_a_study() {
     let shell = with_slides(&["a.tiff"]);
-    let once = |method: &str, path: &str, effect: &Value| {
+    let inject_once = |method: &str, path: &str, effect: &Value| {
         let fault = json!({ "server": "api", "method": method, "path": path, "times": 1, "effect": effect });
         shell.control(Method::Post, "/faults", &fault);
     };
     for effect in [json!({ "kind": "status", "status": 503 }), json!({ "kind": "reset", "after_bytes": 0 })] {
-        once("GET", "/health", &effect);
+        inject_once("GET", "/health", &effect);
         shell.run(&EXECUTE).assert_code(0);
     }
     // A submission that was refused before it was processed.
     write_slide(&shell.folder().join("slides/b.tiff"));
-    once("POST", "/api/v1/runs", &json!({ "kind": "throttle", "retry_after_seconds": 1 }));
+    inject_once("POST", "/api/v1/runs", &json!({ "kind": "throttle", "retry_after_seconds": 1 }));
     let report = shell.json("execution", &EXECUTE);
     assert_eq!((&report["submitted"], accepted_submissions(&shell)), (&json!(true), 2));
     let record: Value =
@@ -247,7 +252,7 @@ fn resubmission_is_counted_and_keeps_the_first_results() {
     let second = shell.json("execution", &[&flat[..], &["--resubmit"]].concat());
     assert_ne!(second["run_id"], first["run_id"]);
     assert_eq!(fs::read(&file).unwrap(), before);
-    // The latest run is the one that is found.
+    // The next call finds the latest run.
     let third = shell.json("execution", &flat);
     assert_eq!((accepted_submissions(&shell), &third["run_id"]), (2, &second["run_id"]));
     // Without the record, the counter continues after the existing runs.

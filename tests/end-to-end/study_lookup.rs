@@ -1,5 +1,5 @@
-//! Each slide is looked up on the platform before it is submitted: in other studies, without a record, and while another
-//! process submits it.
+//! Before a slide is submitted, it is looked up on the platform. It is found in runs of other studies, without a
+//! record, and while another process submits it.
 
 use std::fs;
 use std::process::Stdio;
@@ -84,7 +84,7 @@ fn slides_are_looked_up_by_id_among_many_runs() {
     }
     add_slides_and_execute(&shell, "two", &["x.tiff"]);
     write_slide(&shell.folder().join("two/2.tiff"));
-    // More runs than unknown slides.
+    // The number of runs is larger than the number of unknown slides, so the slides are looked up by id.
     let report = add_slides_and_execute(&shell, "two", &["y.tiff"]);
     assert_eq!(statuses(&report), [("x.tiff", "processed"), ("2.tiff", "processed"), ("y.tiff", "new")]);
     assert_eq!(accepted_items(&shell), 6);
@@ -103,20 +103,20 @@ fn failed_slide_can_be_excluded() {
     assert_eq!((statuses(&report), accepted_submissions(&shell)), (vec![("a.tiff", "processed")], 1));
 }
 
-/// Moves the submission in the journal back by an hour: an accepted run would be visible by now.
+/// Backdates a submission in the journal by an hour: an accepted run would be visible by now.
 fn backdate(shell: &Shell, token: &str) {
     let files = fs::read_dir(state_folder(shell).join("submissions")).unwrap().map(|entry| entry.unwrap().path());
     for path in files.filter(|path| path.extension().is_some_and(|ending| ending == "json")) {
-        let mut kept: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        if kept["content"]["token"] == token {
-            let sent = kept["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
-            kept["content"]["sent_at"]["secs_since_epoch"] = json!(sent - 3600);
-            fs::write(&path, kept.to_string()).unwrap();
+        let mut entry: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        if entry["content"]["token"] == token {
+            let sent_at = entry["content"]["sent_at"]["secs_since_epoch"].as_u64().unwrap();
+            entry["content"]["sent_at"]["secs_since_epoch"] = json!(sent_at - 3600);
+            fs::write(&path, entry.to_string()).unwrap();
         }
     }
 }
 
-/// Kills the command while it submits: the request never arrives.
+/// Kills the command while it submits. The request never arrives.
 fn kill_while_submitting(shell: &Shell) {
     let fault = json!({ "effect": { "kind": "latency", "milliseconds": 600_000 }, "server": "api", "method": "POST",
                         "path": "/api/v1/runs" });

@@ -92,8 +92,8 @@ fn slides_that_cannot_be_uploaded_are_named() {
     assert_conforms("uploaded", &files);
     assert!(files["files"][2]["error"].as_str().unwrap().contains("403"), "{files:#}");
     let table = csv(&shell);
-    let places: Vec<_> = table.lines().skip(1).map(|row| !row.contains(";;slides/")).collect();
-    assert_eq!(places, [true, true, false]);
+    let have_keys: Vec<_> = table.lines().skip(1).map(|row| !row.contains(";;slides/")).collect();
+    assert_eq!(have_keys, [true, true, false]);
 
     fs::remove_file(shell.folder().join("slides/1/a.tiff")).unwrap();
     fs::write(shell.folder().join("slides/b.tiff"), "another").unwrap();
@@ -266,7 +266,7 @@ fn refused_submission_is_reported_with_a_reason() {
     let submit = ["run", "submit", "tissue", "slides.csv"];
     let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(20)).to_string();
     let large = json!({ "a": "x".repeat(1017) }).to_string();
-    for (more, kind) in [
+    for (options, kind) in [
         (&["--gpu-type", "H100"][..], "bad_input"),
         (&["--cpu-provisioning-mode", "FLEX_START"], "bad_input"),
         (&["--max-gpus-per-slide", "9"], "bad_input"),
@@ -282,7 +282,7 @@ fn refused_submission_is_reported_with_a_reason() {
         (&["--application-version", "7.0.0"], "not_found"),
         (&["--once", "a", "--dry-run"], "bad_input"),
     ] {
-        assert_eq!(shell.error(2, &[&submit[..], more].concat())["kind"], kind, "{more:?}");
+        assert_eq!(shell.error(2, &[&submit[..], options].concat())["kind"], kind, "{options:?}");
     }
     let dated = json!({ "application_id": "tissue", "items": [], "scheduling": { "deadline": "2099-06-01T18:00" } });
     fs::write(shell.folder().join("dated.json"), dated.to_string()).unwrap();
@@ -290,8 +290,8 @@ fn refused_submission_is_reported_with_a_reason() {
     assert!(error["message"].as_str().unwrap().contains("time zone of the deadline"), "{error}");
     assert_eq!(shell.error(2, &["run", "submit", "nothing", "slides.csv"])["kind"], "not_found");
     assert_eq!(shell.error(2, &["run", "submit", "tissue", "absent.csv"])["kind"], "bad_input");
-    let down = json!({ "effect": { "kind": "status", "status": 200, "body": "{\"status\":\"DOWN\",\"reason\":\"moving\"}" }, "path": "/health" });
-    shell.control(Method::Post, "/faults", &down);
+    let unhealthy = json!({ "effect": { "kind": "status", "status": 200, "body": "{\"status\":\"DOWN\",\"reason\":\"moving\"}" }, "path": "/health" });
+    shell.control(Method::Post, "/faults", &unhealthy);
     assert_eq!(shell.error(2, &submit)["kind"], "unhealthy");
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 0);
     shell.run(&[&submit[..], &["--force"]].concat()).assert_code(0);

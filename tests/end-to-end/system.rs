@@ -24,7 +24,7 @@ fn identity_and_token_match_their_schemas() {
 }
 
 /// Runs a command without a login.
-fn anonymous(shell: &Shell, arguments: &[&str]) -> CommandResult {
+fn run_without_login(shell: &Shell, arguments: &[&str]) -> CommandResult {
     CommandResult::of(&shell.command(arguments).env("AIGNOSTICS_REFRESH_TOKEN", "").output().unwrap())
 }
 
@@ -32,10 +32,10 @@ fn anonymous(shell: &Shell, arguments: &[&str]) -> CommandResult {
 fn health_needs_no_login() {
     let shell = Shell::start();
     assert_eq!(shell.json("health", &["system", "health"]), json!({ "status": "UP", "reason": null }));
-    let result = anonymous(&shell, &["system", "health"]);
+    let result = run_without_login(&shell, &["system", "health"]);
     result.assert_code(0);
     assert_eq!(serde_json::from_str::<Value>(&result.stdout).unwrap()["status"], "UP", "JSON by default");
-    // The name of the option in the Python tool.
+    // The Python tool names the option `--output-format`.
     let named = shell.run(&["system", "health", "--output-format", "table"]);
     assert_eq!(named.stdout.split_whitespace().collect::<Vec<_>>(), ["status", "UP"]);
     shell.run(&["system", "health", "--output-format", "yaml"]).assert_code(2);
@@ -45,8 +45,8 @@ fn health_needs_no_login() {
 #[test]
 fn unhealthy_platform_is_exit_code_2() {
     let shell = Shell::start();
-    let down = json!({ "server": "api", "path": "/health", "effect": { "kind": "status", "status": 503 } });
-    shell.control(Method::Post, "/faults", &down);
+    let fault = json!({ "server": "api", "path": "/health", "effect": { "kind": "status", "status": 503 } });
+    shell.control(Method::Post, "/faults", &fault);
     let result = shell.run(&["system", "health", "--format", "json"]);
     result.assert_code(2);
     let health: Value = serde_json::from_str(&result.stdout).unwrap();
@@ -105,7 +105,7 @@ fn info_needs_no_login_and_shows_no_secret() {
         result.assert_code(0);
         let secret = shell.running.ready["env"]["AIGNOSTICS_REFRESH_TOKEN"].as_str().unwrap();
         assert!(!result.stdout.contains(secret) && !result.stderr.contains(secret), "{arguments:?}");
-        anonymous(&shell, arguments).assert_code(0);
+        run_without_login(&shell, arguments).assert_code(0);
     }
     assert_eq!(shell.served("api", "GET", "/"), 0, "no request is sent");
 }
@@ -121,25 +121,25 @@ fn config_reports_the_source_of_each_setting() {
     result.assert_code(0);
     let config: Value = serde_json::from_str(&result.stdout).unwrap();
     assert_conforms("config", &config);
-    let of = |name: &str| {
+    let source_of = |name: &str| {
         config["variables"].as_array().unwrap().iter().find(|variable| variable["name"] == name).cloned().unwrap()
     };
     assert_eq!(
-        of("AIGNOSTICS_AUDIENCE"),
+        source_of("AIGNOSTICS_AUDIENCE"),
         json!({ "name": "AIGNOSTICS_AUDIENCE", "source": "environment", "file": null })
     );
     let file = home.join(".aignostics/.env").display().to_string();
-    assert_eq!(of("AIGNOSTICS_RUN_TIMEOUT")["file"], json!(file));
-    assert_eq!(of("AIGNOSTICS_ME_TIMEOUT")["source"], "file");
-    assert_eq!(of("AIGNOSTICS_TOKEN_URL")["source"], "environment");
+    assert_eq!(source_of("AIGNOSTICS_RUN_TIMEOUT")["file"], json!(file));
+    assert_eq!(source_of("AIGNOSTICS_ME_TIMEOUT")["source"], "file");
+    assert_eq!(source_of("AIGNOSTICS_TOKEN_URL")["source"], "environment");
     assert_eq!(config["settings"]["operations"]["run"]["timeout"], 7.0);
     assert_eq!(config["settings"]["ignored"], json!(["AIGNOSTICS_TOKEN_URL"]));
     let table = shell.run(&["system", "config"]).stdout;
-    let has = |name: &str, value: &str| {
+    let has_row = |name: &str, value: &str| {
         table.lines().any(|line| line.trim_start().starts_with(name) && line.trim_end().ends_with(value))
     };
-    assert!(has("operations.run.timeout", "7.0") && has("refresh_token", "***"), "{table}");
-    assert!(has("AIGNOSTICS_AUDIENCE", "the environment") && has("AIGNOSTICS_RUN_TIMEOUT", &file), "{table}");
+    assert!(has_row("operations.run.timeout", "7.0") && has_row("refresh_token", "***"), "{table}");
+    assert!(has_row("AIGNOSTICS_AUDIENCE", "the environment") && has_row("AIGNOSTICS_RUN_TIMEOUT", &file), "{table}");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn metadata_schemas_are_valid_json_schemas() {
         assert_eq!(
             shell.run(&["sdk", command, "--no-pretty", "--pretty"]).stdout,
             pretty.stdout,
-            "the last word counts"
+            "the last option wins"
         );
     }
 }

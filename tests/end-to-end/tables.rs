@@ -17,7 +17,7 @@ fn with_slides(names: &[&str]) -> Shell {
     shell
 }
 
-fn ids(shell: &Shell, arguments: &[&str]) -> Vec<String> {
+fn prepared_ids(shell: &Shell, arguments: &[&str]) -> Vec<String> {
     let prepared = shell.json("prepared", &[&["run", "prepare", "tissue"], arguments].concat());
     let slides = prepared["slides"].as_array().unwrap().iter();
     slides.map(|slide| slide["external_id"].as_str().unwrap().to_owned()).collect()
@@ -26,9 +26,9 @@ fn ids(shell: &Shell, arguments: &[&str]) -> Vec<String> {
 #[test]
 fn external_ids_are_paths_stems_or_a_column() {
     let shell = with_slides(&["1/a.tiff", "b.tiff"]);
-    assert_eq!(ids(&shell, &["relative.csv", "slides"]), ["1/a.tiff", "b.tiff"]);
-    assert_eq!(ids(&shell, &["stem.csv", "slides", "--external-id", "stem"]), ["a", "b"]);
-    let absolute = ids(&shell, &["absolute.csv", "slides", "--external-id", "absolute"]);
+    assert_eq!(prepared_ids(&shell, &["relative.csv", "slides"]), ["1/a.tiff", "b.tiff"]);
+    assert_eq!(prepared_ids(&shell, &["stem.csv", "slides", "--external-id", "stem"]), ["a", "b"]);
+    let absolute = prepared_ids(&shell, &["absolute.csv", "slides", "--external-id", "absolute"]);
     assert!(Path::new(&absolute[0]).is_absolute() && absolute[0].ends_with("/slides/1/a.tiff"), "{absolute:?}");
     let table = fs::read_to_string(shell.folder().join("relative.csv")).unwrap();
     assert!(
@@ -37,12 +37,12 @@ fn external_ids_are_paths_stems_or_a_column() {
             && table.contains(";slides/1/a.tiff\n"),
         "{table}"
     );
-    // A column of the table; here a mapping fills it.
+    // The ids come from a column of the table, which a mapping fills here.
     let case = ["--external-id", "tissue", "--mapping", "a.tiff:tissue=LUNG", "--mapping", "b.tiff:tissue=LIVER"];
-    assert_eq!(ids(&shell, &[&["relative.csv", "slides"][..], &case].concat()), ["LUNG", "LIVER"]);
-    for (ids, named) in [("disease", "disease"), ("nothing", "column 'nothing' of --external-id not found")] {
-        let error = shell.error(2, &["run", "prepare", "tissue", "stem.csv", "slides", "--external-id", ids]);
-        assert!(error["message"].as_str().unwrap().contains(named), "{error}");
+    assert_eq!(prepared_ids(&shell, &[&["relative.csv", "slides"][..], &case].concat()), ["LUNG", "LIVER"]);
+    for (id_option, reason) in [("disease", "disease"), ("nothing", "column 'nothing' of --external-id not found")] {
+        let error = shell.error(2, &["run", "prepare", "tissue", "stem.csv", "slides", "--external-id", id_option]);
+        assert!(error["message"].as_str().unwrap().contains(reason), "{error}");
     }
 }
 
@@ -158,18 +158,18 @@ fn same_key_with_other_content_names_what_differs() {
         [&["run", "submit", "tissue", table, "--once", "k", "--tags", "x"][..], more].concat()
     };
     let first = shell.json("submitted", &submit("both.csv", &[]));
-    for (table, more, differs) in [
+    for (table, more, difference) in [
         ("one.csv", &[][..], "1 slides that are only in the run: b.tiff"),
         ("edited.csv", &[], "2 slides with another checksum or other metadata: a.tiff, b.tiff"),
         ("both.csv", &["--tags", "y"], "the tags: [x], now [x, y]"),
         ("both.csv", &["--application-version", "1.0.0"], "the version"),
     ] {
         let error = shell.error(3, &submit(table, more));
-        assert!(error["details"].to_string().contains(differs), "{error}");
+        assert!(error["details"].to_string().contains(difference), "{error}");
     }
     let other = shell.error(3, &["run", "submit", "outcomes", "both.csv", "--once", "k", "--tags", "x"]);
     assert!(other["details"].to_string().contains("the application: tissue, now outcomes"), "{other}");
-    // Notes are not part of it, and are reported as ignored.
+    // Notes are not compared. They are reported as ignored.
     let again = shell.run(&submit("both.csv", &["--note", "second"]));
     again.assert_code(0);
     assert_eq!(again.stdout.trim(), first["run_id"].as_str().unwrap());
@@ -180,7 +180,7 @@ fn same_key_with_other_content_names_what_differs() {
         &elsewhere.env("AIGNOSTICS_STATE_DIR", shell.folder().join("other")).output().unwrap(),
     );
     result.assert_code(0);
-    let found: Value = serde_json::from_str(&result.stdout).unwrap();
-    assert_eq!((&found["run_id"], &found["submitted"]), (&first["run_id"], &json!(false)));
+    let submission: Value = serde_json::from_str(&result.stdout).unwrap();
+    assert_eq!((&submission["run_id"], &submission["submitted"]), (&first["run_id"], &json!(false)));
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
 }

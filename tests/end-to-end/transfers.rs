@@ -41,11 +41,11 @@ fn transfer_options_have_limits_and_settings() {
         .assert_code(0);
     let download = ["bucket", "download", "--destination", "back"];
     shell.run(&[&download[..], &["--jobs", "256", "--chunk-size", "64K"]].concat()).assert_code(0);
-    for wrong in
+    for invalid in
         [["--jobs", "0"], ["--jobs", "257"], ["--chunk-size", "1K"], ["--limit-rate", "0"], ["--limit-rate", "fast"]]
     {
-        let error = shell.error(2, &[&download[..], &wrong].concat());
-        assert_eq!(error["kind"], "bad_input", "{wrong:?}");
+        let error = shell.error(2, &[&download[..], &invalid].concat());
+        assert_eq!(error["kind"], "bad_input", "{invalid:?}");
     }
     let settings = [
         ("AIGNOSTICS_TRANSFER_JOBS", "3"),
@@ -76,15 +76,15 @@ fn verify_adds_omitted_digests() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     let download = ["run", "download", &run, "results", "--follow", "--sha256"];
-    let digests = |report: Value| report["items"][0]["artifacts"][0]["sha256"].clone();
-    assert!(digests(shell.json("report", &[&download[..], &["no"]].concat())).is_null());
+    let first_digest = |report: Value| report["items"][0]["artifacts"][0]["sha256"].clone();
+    assert!(first_digest(shell.json("report", &[&download[..], &["no"]].concat())).is_null());
     let check = shell.json("folder-check", &["run", "verify", "results", "--sha256sums"]);
     assert_eq!((&check["intact"], &check["files"][0]["manifest"]["sha256"]), (&json!(true), &json!(null)));
-    let sums = || fs::read_to_string(shell.folder().join("results/SHA256SUMS")).unwrap();
-    assert_eq!(sums().lines().count(), check["files"].as_array().unwrap().len());
-    let other = shell.submit("outcomes", &["b"]);
-    shell.json("report", &["run", "download", &other, "results", "--follow", "--sha256", "no"]);
-    assert!(sums().starts_with("# Partial"), "{}", sums());
-    let digest = digests(shell.json("report", &[&download[..], &["yes"]].concat()));
-    assert!(sums().contains(digest.as_str().unwrap()), "an existing file is read for its digest");
+    let sha256sums = || fs::read_to_string(shell.folder().join("results/SHA256SUMS")).unwrap();
+    assert_eq!(sha256sums().lines().count(), check["files"].as_array().unwrap().len());
+    let other_run = shell.submit("outcomes", &["b"]);
+    shell.json("report", &["run", "download", &other_run, "results", "--follow", "--sha256", "no"]);
+    assert!(sha256sums().starts_with("# Partial"), "{}", sha256sums());
+    let digest = first_digest(shell.json("report", &[&download[..], &["yes"]].concat()));
+    assert!(sha256sums().contains(digest.as_str().unwrap()), "an existing file is read for its digest");
 }

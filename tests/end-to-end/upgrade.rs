@@ -1,10 +1,13 @@
 //! Files of an earlier version: the login store, journals of submissions, folders of results, and data of the emulator.
 //!
-//! `upgrade/0.1.0.tar.gz` contains the files that version 0.1.0 left in one folder: `data` of an emulator with `--seed 1`,
-//! the state of a user after `user login --with-refresh-token` in `user`, a study in `study` after `run execute tissue
-//! study/slides.csv slides`, and a partial download of the run that `run submit huge-file volume.json --once first-volume`
-//! printed, in `partial`. The storage failed after the second part of 64 KiB. The keys of the login and of the submissions
-//! contain the addresses of the emulator, so that it needs the same ones again.
+//! `upgrade/0.1.0.tar.gz` contains the files of version 0.1.0 in one folder:
+//! - `data`: the data of an emulator with `--seed 1`
+//! - `user`: the state of a user after `user login --with-refresh-token`
+//! - `study`: a study after `run execute tissue study/slides.csv slides`
+//! - `partial`: a partial download of the run of `run submit huge-file volume.json --once first-volume`. The storage
+//!   failed after the second part of 64 KiB.
+//!
+//! The emulator must have the same addresses again, because the keys of the login and of the submissions contain them.
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, File};
@@ -25,8 +28,8 @@ const STUDY_RUN: &str = "db0a000b-3848-4621-af62-11827972b8fd";
 const VOLUME_RUN: &str = "6886f4a5-fbf4-43b6-82f3-cb6f6276d8b6";
 const RESULTS: &str = "/platform-files/results/";
 
-/// Returns a folder with the files of the earlier version.
-fn files() -> Sandbox {
+/// Unpacks the files of the earlier version into a new folder.
+fn unpack() -> Sandbox {
     let sandbox = Sandbox::new();
     let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/end-to-end/upgrade/0.1.0.tar.gz");
     let unpacked =
@@ -35,11 +38,11 @@ fn files() -> Sandbox {
     sandbox
 }
 
-/// Runs a script in the folder with the emulator of the files.
+/// Runs a script in the folder, with an emulator that uses the unpacked data.
 fn run(sandbox: &Sandbox, library: &str, script: &str) -> CommandResult {
-    // The tests of another folder may run at the same time.
-    let turn = File::create(std::env::temp_dir().join("aignostics-upgrade-tests.lock")).unwrap();
-    turn.lock().unwrap();
+    // Tests in another checkout may run at the same time and need the same address.
+    let lock_file = File::create(std::env::temp_dir().join("aignostics-upgrade-tests.lock")).unwrap();
+    lock_file.lock().unwrap();
     let mut command = Command::new(BINARY);
     command.args([
         "--verbose",
@@ -65,7 +68,7 @@ fn run(sandbox: &Sandbox, library: &str, script: &str) -> CommandResult {
 #[test]
 fn login_of_an_earlier_version_is_refreshed() {
     let Some(library) = faketime() else { return };
-    let sandbox = files();
+    let sandbox = unpack();
     let result = run(&sandbox, &library, "aignostics user whoami; aignostics auth token >/dev/null");
     result.assert_code(0);
     assert!(result.stdout.contains("Ada Emulator"), "{}", result.stdout);
@@ -75,14 +78,15 @@ fn login_of_an_earlier_version_is_refreshed() {
 #[test]
 fn study_of_an_earlier_version_is_not_submitted_again() {
     let Some(library) = faketime() else { return };
-    let sandbox = files();
+    let sandbox = unpack();
     let missing = format!("study/{STUDY_RUN}/small.tiff/tissue_heatmap.tiff");
     fs::remove_file(sandbox.path(&missing)).unwrap();
     let result =
         run(&sandbox, &library, "aignostics run execute tissue study/slides.csv slides; aignostics run verify study");
     result.assert_code(0);
-    let sent = ["api", "storage"].map(|server| result.served(server, "POST", "/") + result.served(server, "PUT", "/"));
-    assert_eq!((sent, result.served("storage", "GET", RESULTS)), ([0, 0], 1), "{}", result.stderr);
+    let changing_requests =
+        ["api", "storage"].map(|server| result.served(server, "POST", "/") + result.served(server, "PUT", "/"));
+    assert_eq!((changing_requests, result.served("storage", "GET", RESULTS)), ([0, 0], 1), "{}", result.stderr);
     assert!(result.stderr.contains(&format!("1 already processed in run {STUDY_RUN}")), "{}", result.stderr);
     assert!(sandbox.path(&missing).exists());
 }
@@ -91,16 +95,16 @@ fn study_of_an_earlier_version_is_not_submitted_again() {
 fn manifest_of_the_first_version_is_continued() {
     const KNOWN: [&str; 9] = ["run", "application", "version", "item", "artifact", "file", "bytes", "crc32c", "at"];
     let Some(library) = faketime() else { return };
-    let sandbox = files();
+    let sandbox = unpack();
     let path = sandbox.path("study/manifest.jsonl");
-    let first = |line: &str| {
-        let all: Map<String, Value> = serde_json::from_str(line).unwrap();
-        let mut known: Map<String, Value> =
-            all.into_iter().filter(|(name, _)| KNOWN.contains(&name.as_str())).collect();
-        known.insert("verification".to_owned(), "stated".into());
-        format!("{}\n", Value::from(known))
+    let as_first_version = |line: &str| {
+        let fields: Map<String, Value> = serde_json::from_str(line).unwrap();
+        let mut known_fields: Map<String, Value> =
+            fields.into_iter().filter(|(name, _)| KNOWN.contains(&name.as_str())).collect();
+        known_fields.insert("verification".to_owned(), "stated".into());
+        format!("{}\n", Value::from(known_fields))
     };
-    let lines: String = fs::read_to_string(&path).unwrap().lines().map(first).collect();
+    let lines: String = fs::read_to_string(&path).unwrap().lines().map(as_first_version).collect();
     fs::write(&path, lines).unwrap();
     let execute = "aignostics run verify study; aignostics run execute tissue study/slides.csv slides; aignostics run verify study";
     let result = run(&sandbox, &library, execute);
@@ -118,7 +122,7 @@ fn manifest_of_the_first_version_is_continued() {
 fn submission_of_an_earlier_version_is_found_in_both_of_its_folders() {
     let Some(library) = faketime() else { return };
     for folder in ["state", "cache"] {
-        let sandbox = files();
+        let sandbox = unpack();
         if folder == "cache" {
             move_journal(&sandbox.path("user/state/submissions"), &sandbox.path("user/cache/submissions"));
         }
@@ -143,7 +147,7 @@ fn move_journal(from: &Path, to: &Path) {
 #[test]
 fn partial_download_of_an_earlier_version_is_resumed() {
     let Some(library) = faketime() else { return };
-    let sandbox = files();
+    let sandbox = unpack();
     let download =
         format!("aignostics run download {VOLUME_RUN} partial --chunk-size 64K; aignostics run verify partial");
     let result = run(&sandbox, &library, &download);

@@ -15,12 +15,12 @@ const UPLOAD: [&str; 5] = ["bucket", "upload", "slide.tiff", "--destination-pref
 /// Returns a shell with a slide that is uploaded in eight parts.
 fn with_slide() -> Shell {
     let shell = Shell::start();
-    let content: Vec<u8> = (0..PARTS * PART).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    let content: Vec<u8> = (0..PARTS * PART).map(|index| u8::try_from(index % 251).unwrap()).collect();
     fs::write(shell.folder().join("slide.tiff"), content).unwrap();
     shell
 }
 
-fn parts(shell: &Shell) -> usize {
+fn part_requests(shell: &Shell) -> usize {
     shell.requests("storage", "PUT", "/emulator-bucket/study/slide.tiff").len()
 }
 
@@ -30,17 +30,17 @@ fn kill_after_three_parts(shell: &Shell) {
     shell.control(Method::Post, "/faults", &stall);
     let mut child = shell.command(&UPLOAD).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let root = shell.sandbox.path(".");
-    shell.wait_until("three confirmed parts", |_| recorded(&root) == 3);
+    shell.wait_until("three confirmed parts", |_| confirmed_parts(&root) == 3);
     child.kill().unwrap();
     child.wait().unwrap();
     shell.control(Method::Delete, "/faults", &json!(null));
 }
 
 /// Returns the number of confirmed parts in all records below a folder.
-fn recorded(folder: &std::path::Path) -> usize {
+fn confirmed_parts(folder: &std::path::Path) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let count = |path: std::path::PathBuf| match path.extension() {
-        _ if path.is_dir() => recorded(&path),
+        _ if path.is_dir() => confirmed_parts(&path),
         Some(extension) if extension == "jsonl" => fs::read_to_string(path).unwrap().matches(r#""part":"#).count(),
         _ => 0,
     };
@@ -53,15 +53,15 @@ fn killed_upload_continues_with_the_missing_parts() {
     kill_after_three_parts(&shell);
     let unfinished = shell.json("bucket-uploads", &["bucket", "uploads", "list"]);
     assert_eq!(unfinished[0]["key"], "study/slide.tiff", "{unfinished:#}");
-    let before = parts(&shell);
+    let requests_before = part_requests(&shell);
     let report = shell.json("bucket-upload", &UPLOAD);
     assert_eq!(report["complete"], true, "{report:#}");
-    assert_eq!(parts(&shell) - before, PARTS - 3);
+    assert_eq!(part_requests(&shell) - requests_before, PARTS - 3);
     assert_eq!(shell.json("bucket-uploads", &["bucket", "uploads", "list"]), json!([]));
     assert_eq!(shell.json("bucket-upload", &UPLOAD)["files"][0]["already_present"], true);
     shell.json("bucket-download", &["bucket", "download", "--destination", "back"]);
-    let same = fs::read(shell.folder().join("back/study/slide.tiff")).unwrap();
-    assert!(same == fs::read(shell.folder().join("slide.tiff")).unwrap());
+    let downloaded = fs::read(shell.folder().join("back/study/slide.tiff")).unwrap();
+    assert!(downloaded == fs::read(shell.folder().join("slide.tiff")).unwrap());
 }
 
 #[test]

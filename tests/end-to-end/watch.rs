@@ -50,12 +50,12 @@ fn each_item_is_reported_and_the_end_of_the_run_last() {
         (without_cursors(&events), events.last()),
         "one document with the same events"
     );
-    let people = shell.run(&["run", "watch", &run]);
-    assert_eq!(people.stdout.lines().last(), Some(format!("run {run}: completed").as_str()));
-    assert!(people.stdout.lines().any(|line| line == "b: succeeded"), "{}", people.stdout);
+    let table = shell.run(&["run", "watch", &run]);
+    assert_eq!(table.stdout.lines().last(), Some(format!("run {run}: completed").as_str()));
+    assert!(table.stdout.lines().any(|line| line == "b: succeeded"), "{}", table.stdout);
 }
 
-/// Writes the state file after these events.
+/// Writes the state file of a watch that has reported these events. Returns its name.
 fn state_file(shell: &Shell, run: &str, events: &[Value]) -> String {
     let name =
         format!("state-{}-{}", events.len(), events.iter().filter(|event| event["artifact_id"].is_string()).count());

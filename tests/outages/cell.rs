@@ -1,4 +1,4 @@
-//! One outage during one download.
+//! A test case: one outage during one download.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,33 +11,34 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::Plan;
-use crate::outage::{self, Kind, Part};
+use crate::outage::{self, OutageKind, PlatformPart};
 use crate::platform::{Platform, USER};
 
-/// An outage.
+/// A test case of one outage.
 #[derive(Clone, Copy)]
-pub(crate) struct Cell {
-    pub(crate) part: Part,
-    pub(crate) kind: Kind,
-    /// The duration, before it is scaled.
-    pub(crate) time: Duration,
+pub(crate) struct OutageCase {
+    pub(crate) part: PlatformPart,
+    pub(crate) kind: OutageKind,
+    /// The duration before scaling.
+    pub(crate) duration: Duration,
 }
 
-/// The result of the download.
+/// The result of the download of one case.
 pub(crate) struct Outcome {
-    cell: Cell,
+    case: OutageCase,
     files: usize,
     failures: Vec<String>,
     is_complete: bool,
-    /// The files that were complete when the outage ended.
-    before: u64,
+    /// The number of files that were complete when the outage ended.
+    complete_at_end: u64,
     elapsed: Duration,
 }
 
-impl Cell {
-    /// Returns the number of files: 2,000 in one cell of each part, fewer in the others, unless the plan sets it.
+impl OutageCase {
+    /// Returns the number of files. If the plan does not set it, one case of each part has 2,000 files, and the others
+    /// have fewer.
     fn files(self, plan: Plan) -> usize {
-        let is_full = self.kind == Kind::Unavailable && self.time == Duration::from_secs(6);
+        let is_full = self.kind == OutageKind::Unavailable && self.duration == Duration::from_secs(6);
         plan.files.unwrap_or(if is_full { 2_000 } else { 200 })
     }
 
@@ -46,14 +47,14 @@ impl Cell {
         let platform = Platform::start(plan).await;
         let run = platform.run(files).await;
         let folder = TempDir::new().unwrap();
-        let (done, begun) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
+        let (completed, tenth_done) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
         let observer = {
-            let (done, begun, tenth) = (done.clone(), begun.clone(), files as u64 / 10);
+            let (completed, tenth_done, tenth) = (completed.clone(), tenth_done.clone(), files as u64 / 10);
             move |event| {
                 let Event::File(file) = event else { return };
-                let is_there = matches!(file.progress.step, FileStep::Published(_));
-                if is_there && done.fetch_add(1, Ordering::SeqCst) + 1 == tenth {
-                    begun.notify_one();
+                let is_published = matches!(file.progress.step, FileStep::Published(_));
+                if is_published && completed.fetch_add(1, Ordering::SeqCst) + 1 == tenth {
+                    tenth_done.notify_one();
                 }
             }
         };
@@ -61,50 +62,50 @@ impl Cell {
         let download = run.download(results).with_downloader(platform.downloader.clone()).with_observer(observer);
         let start = Instant::now();
         let outage = async {
-            begun.notified().await;
-            self.happen(&platform, plan).await;
-            done.load(Ordering::SeqCst)
+            tenth_done.notified().await;
+            self.run_outage(&platform, plan).await;
+            completed.load(Ordering::SeqCst)
         };
-        let (report, before) = tokio::join!(download.follow(), outage);
+        let (report, complete_at_end) = tokio::join!(download.follow(), outage);
         let report = report.map_err(|error| format!("{error}"));
         let is_complete = report.as_ref().is_ok_and(platform_resources::RunReport::is_complete);
         let failures = match &report {
             Ok(report) => report.failures().map(ToString::to_string).collect(),
             Err(error) => vec![error.clone()],
         };
-        Outcome { cell: self, files, failures, is_complete, before, elapsed: start.elapsed() }
+        Outcome { case: self, files, failures, is_complete, complete_at_end, elapsed: start.elapsed() }
     }
 
     /// Runs the outage from its beginning to its end.
     #[expect(clippy::disallowed_methods, reason = "this is the duration of the outage")]
-    async fn happen(self, platform: &Platform, plan: Plan) {
+    async fn run_outage(self, platform: &Platform, plan: Plan) {
         let control = platform.emulator.control().unwrap();
-        outage::begin(self.part, self.kind, &control, platform.names(self.part)).await;
-        if self.part == Part::Identity {
+        outage::begin(self.part, self.kind, &control, platform.resolver(self.part)).await;
+        if self.part == PlatformPart::Identity {
             // With valid tokens, no new token would be requested.
             control.revoke_tokens(USER).await.unwrap();
         }
-        tokio::time::sleep(plan.scaled(self.time)).await;
-        outage::end(&control, platform.names(self.part)).await;
+        tokio::time::sleep(plan.scaled(self.duration)).await;
+        outage::end(&control, platform.resolver(self.part)).await;
     }
 }
 
 impl Outcome {
-    pub(crate) fn is_good(&self) -> bool {
+    pub(crate) fn is_successful(&self) -> bool {
         self.is_complete && self.failures.is_empty()
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cell { part, kind, time } = self.cell;
+        let OutageCase { part, kind, duration } = self.case;
         write!(
             formatter,
             "{part:17} {kind:5} {:>4} s: {} of {} files failed, {} were there when it ended, {:.1} s in all",
-            time.as_secs(),
+            duration.as_secs(),
             self.failures.len(),
             self.files,
-            self.before,
+            self.complete_at_end,
             self.elapsed.as_secs_f64()
         )?;
         self.failures.first().iter().try_for_each(|failure| write!(formatter, "\n  {failure}"))

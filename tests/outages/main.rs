@@ -1,6 +1,6 @@
 //! Downloads files through outages of the API, the storage and the identity provider. No file may fail.
 //!
-//! Without variables, all times and limits are divided by 60, and most cells have 200 files. `cargo xtask soak outages`
+//! Without variables, all times and limits are divided by 60, and most cases have 200 files. `cargo xtask soak outages`
 //! sets them to their real values. `docs/reliability.md` has the table.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and a measurement prints")]
 
@@ -17,10 +17,10 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use cell::{Cell, Outcome};
-use outage::{Kind, Part};
+use cell::{OutageCase, Outcome};
+use outage::{OutageKind, PlatformPart};
 
-/// The times of outages.
+/// The durations of outages.
 const OUTAGES: [Duration; 3] = [Duration::from_secs(6), Duration::from_secs(60), Duration::from_secs(600)];
 
 /// The size of the test.
@@ -28,9 +28,9 @@ const OUTAGES: [Duration; 3] = [Duration::from_secs(6), Duration::from_secs(60),
 struct Plan {
     /// All times and limits are divided by this number.
     divisor: u32,
-    /// The number of files, if it is the same in all cells.
+    /// The number of files, if it is the same in all cases.
     files: Option<usize>,
-    /// The number of cells at a time: most of their time is spent waiting.
+    /// The number of concurrent cases. It can be high, because a case spends most of its time waiting.
     parallel: usize,
 }
 
@@ -59,23 +59,23 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let start = Instant::now();
     let outcomes: Vec<Outcome> = runtime.block_on(async {
-        let cells = cells().map(|cell| async move {
-            let outcome = cell.run(plan).await;
+        let cases = cases().map(|case| async move {
+            let outcome = case.run(plan).await;
             println!("{outcome}");
             outcome
         });
-        stream::iter(cells).buffer_unordered(plan.parallel).collect().await
+        stream::iter(cases).buffer_unordered(plan.parallel).collect().await
     });
-    let failed = outcomes.iter().filter(|outcome| !outcome.is_good()).count();
-    println!("{} cells in {:.0} s, {failed} failed", outcomes.len(), start.elapsed().as_secs_f64());
+    let failed = outcomes.iter().filter(|outcome| !outcome.is_successful()).count();
+    println!("{} cases in {:.0} s, {failed} failed", outcomes.len(), start.elapsed().as_secs_f64());
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Returns all outages, the long ones first.
-fn cells() -> impl Iterator<Item = Cell> {
-    let parts = [Part::Api, Part::Storage, Part::Identity];
-    let kinds = [Kind::Unavailable, Kind::Reset, Kind::Stall, Kind::NoName];
-    OUTAGES.into_iter().rev().flat_map(move |time| {
-        parts.into_iter().flat_map(move |part| kinds.into_iter().map(move |kind| Cell { part, kind, time }))
+fn cases() -> impl Iterator<Item = OutageCase> {
+    let parts = [PlatformPart::Api, PlatformPart::Storage, PlatformPart::Identity];
+    let kinds = [OutageKind::Unavailable, OutageKind::Reset, OutageKind::Stall, OutageKind::NoName];
+    OUTAGES.into_iter().rev().flat_map(move |duration| {
+        parts.into_iter().flat_map(move |part| kinds.into_iter().map(move |kind| OutageCase { part, kind, duration }))
     })
 }

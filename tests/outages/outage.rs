@@ -9,15 +9,15 @@ use async_trait::async_trait;
 use auth_http::Resolver;
 use platform_emulator::{Control, Effect, Fault, Server};
 
-/// A part of the platform that fails.
+/// A part of the platform that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum PlatformPart {
     Api,
     Storage,
     Identity,
 }
 
-impl Part {
+impl PlatformPart {
     fn server(self) -> Server {
         match self {
             Self::Api => Server::Api,
@@ -27,7 +27,7 @@ impl Part {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for PlatformPart {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
             Self::Api => "API",
@@ -39,7 +39,7 @@ impl fmt::Display for Part {
 
 /// A way to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum OutageKind {
     /// The part responds with 503.
     Unavailable,
     /// The part resets connections.
@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     NoName,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for OutageKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
             Self::Unavailable => "503",
@@ -61,12 +61,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Resolves the name of this machine, unless it fails.
+/// A resolver for the name of this machine, which can be made to fail. The flag is true during the failure.
 #[derive(Debug, Default)]
-pub(crate) struct Names(AtomicBool);
+pub(crate) struct FailingResolver(AtomicBool);
 
 #[async_trait]
-impl Resolver for Names {
+impl Resolver for FailingResolver {
     async fn resolve(&self, _host: &str) -> io::Result<Vec<IpAddr>> {
         if self.0.load(Ordering::SeqCst) {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "temporary failure in name resolution"));
@@ -76,20 +76,20 @@ impl Resolver for Names {
 }
 
 /// Begins an outage.
-pub(crate) async fn begin(part: Part, kind: Kind, control: &Control, names: &Names) {
+pub(crate) async fn begin(part: PlatformPart, kind: OutageKind, control: &Control, resolver: &FailingResolver) {
     let fault = |effect| Fault::new(effect).on(part.server());
     let fault = match kind {
-        Kind::Unavailable => fault(Effect::Status { status: 503, body: None }),
-        Kind::Stall => fault(Effect::Stall { after_bytes: 0 }),
+        OutageKind::Unavailable => fault(Effect::Status { status: 503, body: None }),
+        OutageKind::Stall => fault(Effect::Stall { after_bytes: 0 }),
         // Open connections need no DNS, so they are closed.
-        Kind::Reset | Kind::NoName => fault(Effect::Reset { after_bytes: 0 }),
+        OutageKind::Reset | OutageKind::NoName => fault(Effect::Reset { after_bytes: 0 }),
     };
-    names.0.store(kind == Kind::NoName, Ordering::SeqCst);
+    resolver.0.store(kind == OutageKind::NoName, Ordering::SeqCst);
     control.inject(&fault).await.unwrap();
 }
 
 /// Ends an outage.
-pub(crate) async fn end(control: &Control, names: &Names) {
+pub(crate) async fn end(control: &Control, resolver: &FailingResolver) {
     control.clear_faults().await.unwrap();
-    names.0.store(false, Ordering::SeqCst);
+    resolver.0.store(false, Ordering::SeqCst);
 }

@@ -1,4 +1,4 @@
-//! A platform, and a client of it whose limits are scaled.
+//! A platform, and a client whose limits are scaled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,46 +14,47 @@ use platform_resources::{Client, RunHandle, Settings};
 use serde_json::json;
 
 use crate::Plan;
-use crate::outage::{Names, Part};
+use crate::outage::{FailingResolver, PlatformPart};
 
 /// The user whose access tokens are revoked when an outage begins.
 pub(crate) const USER: &str = "auth0|emulator-1";
 
 /// The timeout of a request, and of a stalled transfer.
-const SILENCE: Duration = Duration::from_secs(30);
-/// The time in which the minimum number of bytes must arrive.
-const WINDOW: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time in which a transfer must receive at least one byte.
+const RATE_WINDOW: Duration = Duration::from_secs(20);
 
 pub(crate) struct Platform {
     pub(crate) emulator: Emulator,
     pub(crate) client: Client,
     pub(crate) downloader: Downloader,
-    names: [Arc<Names>; 3],
+    /// The resolvers of the API, the storage and the identity provider.
+    resolvers: [Arc<FailingResolver>; 3],
 }
 
 impl Platform {
     pub(crate) async fn start(plan: Plan) -> Self {
         let emulator = Emulator::builder().with_control().with_host("localhost").start().await.unwrap();
-        let names: [Arc<Names>; 3] = Default::default();
-        let http = |part: usize| with_names(&names[part]).with_read_timeout(plan.scaled(SILENCE));
+        let resolvers: [Arc<FailingResolver>; 3] = Default::default();
+        let http = |part: usize| http_builder(&resolvers[part]).with_read_timeout(plan.scaled(REQUEST_TIMEOUT));
         let settings = settings(&emulator, plan);
-        let client = Client::builder(settings.clone()).with_resolver(names[0].clone());
+        let client = Client::builder(settings.clone()).with_resolver(resolvers[0].clone());
         let client = client.with_tokens(tokens(&emulator, http(2), plan).await).build().unwrap();
         let storage = http(1).without_decompression().with_http1().with_hosts(client.hosts().clone()).build().unwrap();
-        let waits = (plan.scaled(Duration::from_millis(250)), plan.scaled(SILENCE));
+        let backoff = (plan.scaled(Duration::from_millis(250)), plan.scaled(REQUEST_TIMEOUT));
         let downloader = Downloader::builder(storage)
-            .with_retries(settings.retry.for_transfers().with_backoff(waits.0, waits.1))
-            .with_minimum_rate(1, plan.scaled(WINDOW))
+            .with_retries(settings.retry.for_transfers().with_backoff(backoff.0, backoff.1))
+            .with_minimum_rate(1, plan.scaled(RATE_WINDOW))
             .build()
             .unwrap();
-        Self { emulator, client, downloader, names }
+        Self { emulator, client, downloader, resolvers }
     }
 
-    pub(crate) fn names(&self, part: Part) -> &Names {
+    pub(crate) fn resolver(&self, part: PlatformPart) -> &FailingResolver {
         match part {
-            Part::Api => &self.names[0],
-            Part::Storage => &self.names[1],
-            Part::Identity => &self.names[2],
+            PlatformPart::Api => &self.resolvers[0],
+            PlatformPart::Storage => &self.resolvers[1],
+            PlatformPart::Identity => &self.resolvers[2],
         }
     }
 
@@ -70,8 +71,8 @@ impl Platform {
     }
 }
 
-fn with_names(names: &Arc<Names>) -> HttpClientBuilder {
-    HttpClient::builder().with_plain_loopback().with_resolver(names.clone())
+fn http_builder(resolver: &Arc<FailingResolver>) -> HttpClientBuilder {
+    HttpClient::builder().with_plain_loopback().with_resolver(resolver.clone())
 }
 
 fn settings(emulator: &Emulator, plan: Plan) -> Settings {
@@ -87,7 +88,7 @@ fn settings(emulator: &Emulator, plan: Plan) -> Settings {
     ] {
         group.timeout = plan.scaled(group.timeout);
         group.wait_min = Some(plan.scaled(Duration::from_millis(250)));
-        group.wait_max = Some(plan.scaled(SILENCE));
+        group.wait_max = Some(plan.scaled(REQUEST_TIMEOUT));
     }
     let retry = &mut settings.retry;
     for limit in [&mut retry.limit, &mut retry.transfer_limit, &mut retry.unanswered_limit] {
@@ -99,7 +100,7 @@ fn settings(emulator: &Emulator, plan: Plan) -> Settings {
 async fn tokens(emulator: &Emulator, http: HttpClientBuilder, plan: Plan) -> TokenSource {
     let endpoints = Endpoints::auth0(emulator.issuer()).unwrap();
     let client = OAuthClient::new(http.build().unwrap(), endpoints, INTERACTIVE_CLIENT_ID).with_audience(AUDIENCE);
-    let client = client.with_timeout(plan.scaled(SILENCE));
+    let client = client.with_timeout(plan.scaled(REQUEST_TIMEOUT));
     let key = client.token_key().with_identity(USER).build();
     let secret = Secret::new(emulator.refresh_token(USER).await.unwrap());
     TokenSource::new(key, RefreshGrant::new(client).with_refresh_token(secret))

@@ -9,10 +9,10 @@ use crate::variables::variables;
 
 /// The lifetime of an access token in seconds. The client refreshes it in the last quarter.
 const LIFETIME: u64 = 20;
-/// The longest delay of a response.
+/// The maximum of each delay, in milliseconds.
 const DELAY_MS: u64 = 800;
-/// The size of a response with tokens.
-const ANSWER_BYTES: u64 = 1087;
+/// The size of a response with tokens, in bytes.
+const RESPONSE_BYTES: u64 = 1087;
 const TOKEN_PATH: &str = "/oauth/token";
 
 pub(crate) struct Emulator {
@@ -32,7 +32,7 @@ pub(crate) struct Delay {
 /// The numbers of requests to the token endpoint, by their responses.
 #[derive(Default)]
 pub(crate) struct ResponseCounts {
-    pub(crate) good: usize,
+    pub(crate) successful: usize,
     pub(crate) refused: usize,
     /// The requests whose client disconnected before the refresh token was redeemed.
     pub(crate) abandoned: usize,
@@ -55,7 +55,7 @@ impl Delay {
 
     fn effects(self) -> Vec<Effect> {
         let latency = (self.before > 0).then_some(Effect::Latency { milliseconds: self.before });
-        let rate = (ANSWER_BYTES * 1000).checked_div(self.after);
+        let rate = (RESPONSE_BYTES * 1000).checked_div(self.after);
         let bandwidth = rate.map(|bytes_per_second| Effect::Bandwidth { bytes_per_second });
         latency.into_iter().chain(bandwidth).collect()
     }
@@ -99,7 +99,7 @@ impl Emulator {
         for request in self.control.journal(Server::Identity).await.unwrap() {
             match request.status {
                 _ if request.path != TOKEN_PATH => {}
-                200 => responses.good += 1,
+                200 => responses.successful += 1,
                 0 => responses.abandoned += 1,
                 _ => responses.refused += 1,
             }

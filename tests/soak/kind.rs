@@ -9,7 +9,7 @@ use crate::program::Variant;
 
 /// A program that uses the login.
 #[derive(Clone, Copy)]
-pub(crate) enum Subject {
+pub(crate) enum Program {
     /// The command, with these arguments.
     Command(&'static str),
     /// A program that drops its client and returns from `main` at once.
@@ -17,8 +17,8 @@ pub(crate) enum Subject {
 }
 
 const COMMANDS: [&str; 4] = ["user whoami", "auth token", "run list", "application list"];
-/// One of this number of commands is a library program.
-const LIBRARY: usize = 6;
+/// On average, one of this number of programs is a library program.
+const LIBRARY_RATIO: usize = 6;
 
 /// The end that is planned for a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) enum Ending {
     Timeout,
     /// The reader of the output is closed before the command writes.
     Closed,
-    /// The reader takes one byte, as `head -c1` does.
+    /// The reader closes the pipe after one byte, like `head -c1`.
     OneByte,
     Signal(Signal),
     /// The same signal a second time.
@@ -50,24 +50,24 @@ const ENDINGS: [Ending; 9] = [
 
 /// A program and its planned end.
 #[derive(Clone, Copy)]
-pub(crate) struct Kind {
-    pub(crate) subject: Subject,
+pub(crate) struct CommandKind {
+    pub(crate) program: Program,
     pub(crate) ending: Ending,
 }
 
-impl Kind {
+impl CommandKind {
     pub(crate) fn draw(random: &mut Rng, kills: bool) -> Self {
-        if random.usize(..LIBRARY) == 0 {
+        if random.usize(..LIBRARY_RATIO) == 0 {
             let variant = if random.bool() { Variant::Async } else { Variant::Blocking };
             // A library cannot handle a signal that its program does not catch.
-            return Self { subject: Subject::Library(variant), ending: Ending::Done };
+            return Self { program: Program::Library(variant), ending: Ending::Done };
         }
-        let subject = Subject::Command(COMMANDS[random.usize(..COMMANDS.len())]);
+        let program = Program::Command(COMMANDS[random.usize(..COMMANDS.len())]);
         let ending = match ENDINGS.get(random.usize(..ENDINGS.len() + 2 * usize::from(kills))) {
             Some(ending) => *ending,
             None => Ending::Signal(Signal::KILL),
         };
-        Self { subject, ending }
+        Self { program, ending }
     }
 
     /// Returns the signals to send, in order.
@@ -79,41 +79,41 @@ impl Kind {
         }
     }
 
-    /// Returns true if an exit in this way is expected of the kind.
-    pub(crate) fn explains(self, exit: Exit, error: Option<&str>) -> bool {
-        let (sent, timed) = (self.signals(), self.ending == Ending::Timeout);
+    /// Returns true if this exit is expected of a command of this kind.
+    pub(crate) fn allows(self, exit: Exit, error: Option<&str>) -> bool {
+        let (sent_signals, has_timeout) = (self.signals(), self.ending == Ending::Timeout);
         match exit {
             Exit::Code(0) => true,
-            Exit::Code(1) if timed => error == Some("time_out") || error == Some("unreachable"),
-            Exit::Code(code) => sent.iter().any(|signal| code == 128 + signal.as_raw()),
-            Exit::Signal(number) => sent.iter().any(|signal| number == signal.as_raw()),
+            Exit::Code(1) if has_timeout => error == Some("time_out") || error == Some("unreachable"),
+            Exit::Code(code) => sent_signals.iter().any(|signal| code == 128 + signal.as_raw()),
+            Exit::Signal(number) => sent_signals.iter().any(|signal| number == signal.as_raw()),
             Exit::Hung => false,
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for CommandKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.subject {
-            Subject::Command(words) => formatter.write_str(words)?,
-            Subject::Library(variant) => write!(formatter, "{}", variant.name())?,
+        match self.program {
+            Program::Command(words) => formatter.write_str(words)?,
+            Program::Library(variant) => write!(formatter, "{}", variant.name())?,
         }
         match self.ending {
             Ending::Done => Ok(()),
             Ending::Timeout => formatter.write_str(" --timeout 1s"),
             Ending::Closed => formatter.write_str(" >closed pipe"),
             Ending::OneByte => formatter.write_str(" | head -c1"),
-            Ending::Signal(signal) => write!(formatter, ", {}", name(signal)),
-            Ending::Twice(signal) => write!(formatter, ", {} twice", name(signal)),
+            Ending::Signal(signal) => write!(formatter, ", {}", signal_name(signal)),
+            Ending::Twice(signal) => write!(formatter, ", {} twice", signal_name(signal)),
         }
     }
 }
 
-fn name(signal: Signal) -> String {
+fn signal_name(signal: Signal) -> String {
     let names =
         [(Signal::HUP, "SIGHUP"), (Signal::INT, "SIGINT"), (Signal::KILL, "SIGKILL"), (Signal::TERM, "SIGTERM")];
-    let known = names.iter().find(|(known, _)| *known == signal);
-    known.map_or_else(|| format!("signal {}", signal.as_raw()), |(_, name)| (*name).to_owned())
+    let name_entry = names.iter().find(|(known, _)| *known == signal);
+    name_entry.map_or_else(|| format!("signal {}", signal.as_raw()), |(_, name)| (*name).to_owned())
 }
 
 /// The end of a process.

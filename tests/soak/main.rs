@@ -27,14 +27,14 @@ use report::Report;
 use round::{PARALLEL, Round};
 use user::User;
 
-/// The number of users. They share nothing, and each has a separate emulator.
+/// The number of users. Each has a separate emulator.
 const USERS: usize = 4;
 
 /// The size of the soak.
 struct Plan {
     commands: usize,
     seed: u64,
-    /// True if SIGKILL is sent, too. It may cost a login.
+    /// True if SIGKILL is sent, too. A login may be lost after it.
     kills: bool,
     binary: PathBuf,
 }
@@ -53,7 +53,7 @@ impl Plan {
 }
 
 fn main() -> ExitCode {
-    if let Some(variant) = program::wanted() {
+    if let Some(variant) = program::requested_variant() {
         return program::run(variant);
     }
     if !harness::is_wanted("soak") {
@@ -63,9 +63,9 @@ fn main() -> ExitCode {
     println!("{} commands, seed {}, {}", plan.commands, plan.seed, plan.binary.display());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let reports = runtime.block_on(join_all((0..USERS).map(|user| soak(&plan, user))));
-    let report = reports.into_iter().fold(Report::default(), Report::with);
+    let report = reports.into_iter().fold(Report::default(), Report::merged_with);
     println!("{report}");
-    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.is_successful() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs the commands of one user, in rounds of concurrent commands.
@@ -83,7 +83,7 @@ async fn soak(plan: &Plan, number: usize) -> Report {
     for arguments in [&["auth", "token"][..], &["user", "whoami"]] {
         let ended = user.run(arguments).await;
         if ended.code != Some(0) {
-            report.unexplained.push(format!("user {number}, at the end: {arguments:?}: {}", ended.stderr));
+            report.unexpected_ends.push(format!("user {number}, at the end: {arguments:?}: {}", ended.stderr));
         }
     }
     report

@@ -1,4 +1,4 @@
-//! A program that uses the library and returns from `main` immediately, with requests in flight. The test runs itself as this
+//! A program that uses the library and returns from `main` while requests are in flight. The test runs itself as this
 //! program.
 
 use std::env;
@@ -28,7 +28,7 @@ impl Variant {
 }
 
 /// Returns the variant that this process must run, or `None` in the test itself.
-pub(crate) fn wanted() -> Option<Variant> {
+pub(crate) fn requested_variant() -> Option<Variant> {
     let name = env::var(VARIABLE).ok()?;
     [Variant::Async, Variant::Blocking].into_iter().find(|variant| variant.name() == name)
 }

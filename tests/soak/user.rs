@@ -11,11 +11,11 @@ use url::Url;
 
 use crate::aging;
 use crate::emulator::Emulator;
-use crate::kind::Subject;
+use crate::kind::Program;
 use crate::program;
 
-/// The line that the command prints before it waits for the browser.
-const INVITATION: &str = "to log in, open ";
+/// The start of the line with the login URL.
+const LOGIN_PREFIX: &str = "to log in, open ";
 
 pub(crate) struct User {
     pub(crate) number: usize,
@@ -24,8 +24,8 @@ pub(crate) struct User {
     binary: PathBuf,
 }
 
-/// A command that has ended.
-pub(crate) struct Ended {
+/// The result of a command that received no signal.
+pub(crate) struct UndisturbedCommand {
     pub(crate) code: Option<i32>,
     pub(crate) stderr: String,
 }
@@ -37,7 +37,7 @@ impl User {
     }
 
     /// Returns a command of the user, which is killed if it is dropped.
-    fn prepared(&self, program: &Path) -> Command {
+    fn command_for(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
         command.env("AIGNOSTICS_CACHE_DIR", self.cache()).envs(self.emulator.variables());
@@ -50,15 +50,15 @@ impl User {
         self.folder.path().join("cache")
     }
 
-    pub(crate) fn command(&self, subject: Subject) -> Command {
-        match subject {
-            Subject::Command(words) => {
-                let mut command = self.prepared(&self.binary);
+    pub(crate) fn command(&self, selected_program: Program) -> Command {
+        match selected_program {
+            Program::Command(words) => {
+                let mut command = self.command_for(&self.binary);
                 command.args(words.split(' ')).args(["--verbose", "--format", "json"]);
                 command
             }
-            Subject::Library(variant) => {
-                let mut command = self.prepared(&std::env::current_exe().unwrap());
+            Program::Library(variant) => {
+                let mut command = self.command_for(&std::env::current_exe().unwrap());
                 command.env(program::VARIABLE, variant.name());
                 command
             }
@@ -66,14 +66,14 @@ impl User {
     }
 
     /// Runs the command without disturbance.
-    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
-        let output = self.prepared(&self.binary).args(arguments).output().await.unwrap();
-        Ended { code: output.status.code(), stderr: String::from_utf8(output.stderr).unwrap() }
+    pub(crate) async fn run(&self, arguments: &[&str]) -> UndisturbedCommand {
+        let output = self.command_for(&self.binary).args(arguments).output().await.unwrap();
+        UndisturbedCommand { code: output.status.code(), stderr: String::from_utf8(output.stderr).unwrap() }
     }
 
     /// Refreshes the stored login. Returns false if a new login is required.
     pub(crate) async fn refresh(&self) -> bool {
-        // No token is valid that long.
+        // No token is valid for an hour, so the login is refreshed.
         let ended = self.run(&["auth", "token", "--min-ttl", "1h", "--format", "json"]).await;
         ended.code != Some(4)
     }
@@ -81,15 +81,15 @@ impl User {
     /// Logs in with a browser. The emulator responds automatically.
     pub(crate) async fn log_in(&self) {
         let mut login =
-            self.prepared(&self.binary).args(["user", "login", "--no-browser", "--relogin"]).spawn().unwrap();
+            self.command_for(&self.binary).args(["user", "login", "--no-browser", "--relogin"]).spawn().unwrap();
         let mut stderr = BufReader::new(login.stderr.take().unwrap());
         let mut line = String::new();
         stderr.read_line(&mut line).await.unwrap();
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-        let url: Url = line.trim().strip_prefix(INVITATION).unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        let url: Url = line.trim().strip_prefix(LOGIN_PREFIX).unwrap_or_else(|| panic!("{line}")).parse().unwrap();
         let response = http.send(Request::get(url)).await.unwrap();
-        let back: Url = response.header("location").unwrap().parse().unwrap();
-        assert_eq!(http.send(Request::get(back)).await.unwrap().status(), 200);
+        let callback_url: Url = response.header("location").unwrap().parse().unwrap();
+        assert_eq!(http.send(Request::get(callback_url)).await.unwrap().status(), 200);
         let mut rest = String::new();
         stderr.read_to_string(&mut rest).await.unwrap();
         assert!(login.wait().await.unwrap().success(), "{rest}");

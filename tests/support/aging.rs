@@ -1,4 +1,4 @@
-//! Stored logins whose times are shifted.
+//! Shifts the times in stored logins, as if time had passed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ pub(crate) fn logins(cache: &Path) -> Vec<PathBuf> {
 pub(crate) fn expire_in(cache: &Path, milliseconds: i64) {
     for file in logins(cache) {
         let mut login: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-        let mut end = 0;
-        each_timestamp(&mut login, &mut |moment| end = end.max(*moment));
+        let mut latest = 0;
+        each_timestamp(&mut login, &mut |moment| latest = latest.max(*moment));
         let now = SystemClock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
-        let shift = i128::try_from(now).unwrap() + i128::from(milliseconds) * (NANOS / 1000) - end;
+        let shift = i128::try_from(now).unwrap() + i128::from(milliseconds) * (NANOS / 1000) - latest;
         each_timestamp(&mut login, &mut |moment| *moment += shift);
         // The file is overwritten in place, so that it keeps its owner and its mode.
         fs::write(&file, login.to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! A clock whose time changes only by calls.
+//! A clock whose time changes only by calls of `advance`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use auth_core::{Clock, SystemClock};
 pub(crate) struct ManualClock(Mutex<SystemTime>);
 
 impl ManualClock {
-    /// Starts at the time of the system, because the tokens of a real provider are of this time.
+    /// Starts at the time of the system, because a real provider issues its tokens for this time.
     pub(crate) fn start() -> Self {
         Self(Mutex::new(SystemClock.now()))
     }

@@ -16,7 +16,7 @@ pub(crate) struct Dicom {
     pub(crate) flavor: &'static str,
     pub(crate) series: &'static str,
     pub(crate) pyramid: Option<&'static str>,
-    /// The number of parts of an image of which this file is one.
+    /// The number of files that the image consists of, if it is split into several files.
     pub(crate) parts: Option<u16>,
     pub(crate) columns: u16,
     pub(crate) rows: u16,
@@ -30,11 +30,11 @@ pub(crate) struct Dicom {
     /// True if there is a private sequence of undefined length and unknown representation (PS3.5, 6.2.2; CP-246).
     pub(crate) private: bool,
     pub(crate) frames: &'static str,
-    /// The number of columns of the whole image, in units of those of one tile, if all tiles exist.
+    /// The number of tiles in a row of the image, if all tiles exist.
     pub(crate) tiled_full: Option<u32>,
-    /// False if the file states nothing about its frames: neither how they are organized nor where they are.
+    /// False if the file describes neither the organization nor the positions of its frames.
     pub(crate) organized: bool,
-    /// The number of optical paths, if stated.
+    /// The number of optical paths, if the file contains it.
     pub(crate) paths: Option<u32>,
     /// The Extended Offset Table: the start of each frame.
     pub(crate) offsets: &'static [u64],
@@ -125,7 +125,7 @@ impl Dicom {
         .concat()
     }
 
-    /// Returns the functional groups: those that all frames share, and those of each frame.
+    /// Returns the functional groups: the shared ones, and the ones of each frame.
     fn groups(&self, write: Writer) -> Vec<u8> {
         let measures = |write: Writer, spacing: Option<&str>| {
             let spacing = spacing.map(|spacing| write.element(0x0028, 0x0030, *b"DS", spacing.as_bytes()));

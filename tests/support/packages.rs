@@ -1,4 +1,5 @@
-//! Packages of peers: from npm, locked next to their peers, with their own Node; and for Python.
+//! The npm and Python packages of peers, which are the programs that tests communicate with. The versions are pinned in
+//! `tests/peers`.
 
 use std::env;
 use std::fs;
@@ -22,7 +23,7 @@ pub(crate) fn installed(peer: &str, locked: &str) -> Option<PathBuf> {
     None
 }
 
-/// Returns the path of the Node of the packages in `folder`.
+/// Returns the path of the Node.js that is installed with the packages in `folder`.
 pub(crate) fn node(folder: &std::path::Path) -> PathBuf {
     folder.join("node_modules/node/bin/node")
 }

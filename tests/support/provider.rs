@@ -1,4 +1,4 @@
-//! The provider, in a separate process for each test.
+//! An identity provider, in a separate process for each test.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -22,7 +22,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 const PACKAGES: &str = include_str!("../peers/oidc-provider/package-lock.json");
 const PROGRAM: &str = include_str!("../peers/oidc-provider/server.mjs");
 
-/// A running provider. It ends when this is dropped, or with the test.
+/// A running provider, which is stopped when this is dropped.
 pub(crate) struct Provider {
     process: Child,
     commands: Option<ChildStdin>,
@@ -35,11 +35,11 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    /// Returns `None` and reports it if the provider is not installed.
+    /// Starts a provider. Returns `None` and reports it if the provider is not installed.
     pub(crate) fn start() -> Option<Self> {
         let folder = packages::installed("oidc-provider", PACKAGES)?;
         let stderr_text = tempfile::tempfile().unwrap();
-        // The modules of a program in an argument are resolved in the working folder.
+        // Node.js finds the modules of a program in an argument below the working folder.
         let mut process = Command::new(packages::node(&folder))
             .args(["--input-type=module", "--eval", PROGRAM])
             .current_dir(folder)

@@ -15,12 +15,12 @@ use url::Url;
 use crate::needs;
 use crate::program::{PASSWORD, Program, USER};
 
-/// The maximum time until a proxy accepts connections. It may be written in Python, on a busy machine.
+/// The maximum time until a proxy accepts connections. A Python program starts slowly on a busy machine.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The interval between attempts to connect.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A proxy with its own folder, on a port of 127.0.0.1. It ends when this is dropped.
+/// A proxy with its own folder, on a port of 127.0.0.1. It is stopped when this is dropped.
 pub(crate) struct RunningProxy {
     program: Program,
     folder: TempDir,
@@ -32,7 +32,7 @@ pub(crate) struct RunningProxy {
 }
 
 impl RunningProxy {
-    /// Returns `None` and reports it if the program is not installed.
+    /// Starts a proxy. Returns `None` and reports it if the program is not installed.
     pub(crate) async fn start(program: Program) -> Option<Self> {
         if !program.files.iter().all(|file| needs::has(file)) {
             needs::missing(program.name(), program.remedy);
@@ -109,18 +109,18 @@ impl RunningProxy {
         command.env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let child = self.child.insert(command.spawn().unwrap());
-        let mut pace = interval(POLL_INTERVAL);
-        let accepts = async {
+        let mut poll_timer = interval(POLL_INTERVAL);
+        let startup = async {
             while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
                 if let Some(status) = child.try_wait().unwrap() {
                     return Err(status);
                 }
-                pace.tick().await;
+                poll_timer.tick().await;
             }
             Ok(())
         };
-        let accepts = timeout(STARTUP_TIMEOUT, accepts).await;
-        assert!(matches!(accepts, Ok(Ok(()))), "{} does not start ({accepts:?}): {}", self.name(), self.log());
+        let startup = timeout(STARTUP_TIMEOUT, startup).await;
+        assert!(matches!(startup, Ok(Ok(()))), "{} does not start ({startup:?}): {}", self.name(), self.log());
     }
 
     fn log(&self) -> String {

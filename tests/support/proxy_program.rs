@@ -10,7 +10,7 @@ pub(crate) const USER: &str = "lab";
 pub(crate) const PASSWORD: &str = "pass.word";
 /// The output of `openssl passwd -apr1 -salt labsalt1 pass.word`.
 const HASH: &str = "$apr1$labsalt1$VZtdrAx6LYqYGl2By6CvD.";
-/// The program with which Debian's squid checks passwords.
+/// The program of Debian's squid that checks passwords.
 const SQUID_PASSWORDS: &str = "/usr/lib/squid/basic_ncsa_auth";
 
 /// Prepares a program for a folder and a port.
@@ -18,7 +18,7 @@ pub(crate) type Prepare = dyn Fn(&Path, u16) -> Command;
 
 /// A proxy program.
 pub(crate) struct Program {
-    /// The required files, the program first.
+    /// The required files. The first one is the program.
     pub(crate) files: &'static [&'static str],
     pub(crate) remedy: &'static str,
     /// The status of the response to a wrong password, if the proxy requires one.

@@ -16,7 +16,7 @@ use crate::needs;
 /// The deadline of all operations.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running server. It ends when this is dropped.
+/// A running server, which is stopped when this is dropped.
 pub(crate) struct Redis {
     process: Child,
     pub(crate) port: u16,
@@ -30,7 +30,7 @@ impl Redis {
         Self::with(|_, _| Vec::new())
     }
 
-    /// Starts a server with the arguments that `arguments` returns for its folder and port. By default it listens on that port.
+    /// Starts a server with the arguments that `arguments` returns for its folder and port. They can override the port.
     pub(crate) fn with(arguments: impl Fn(&TempDir, u16) -> Vec<OsString>) -> Option<Self> {
         if !(needs::has("redis-server") && needs::has("redis-cli")) {
             needs::missing("redis-server", "apt-get install redis-server");
@@ -39,10 +39,10 @@ impl Redis {
         // Another process may bind the port first.
         for _ in 0..10 {
             let (folder, port) = (TempDir::new().unwrap(), free_port());
-            let mut all: Vec<OsString> = ["--port", &port.to_string()].map(OsString::from).to_vec();
-            all.extend(arguments(&folder, port));
-            if let Some(process) = run(&folder, &all) {
-                return Some(Self { process, port, folder, arguments: all });
+            let mut server_arguments: Vec<OsString> = ["--port", &port.to_string()].map(OsString::from).to_vec();
+            server_arguments.extend(arguments(&folder, port));
+            if let Some(process) = run(&folder, &server_arguments) {
+                return Some(Self { process, port, folder, arguments: server_arguments });
             }
         }
         panic!("redis-server does not start")
@@ -126,7 +126,7 @@ fn run(folder: &TempDir, arguments: &[OsString]) -> Option<Child> {
     }
 }
 
-/// Returns a free port. The bus of a cluster uses the port that is 10,000 higher.
+/// Returns a free port. The port that is 10,000 higher is free, too: the bus of a cluster uses it.
 fn free_port() -> u16 {
     loop {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -19,11 +19,11 @@ pub(crate) const ACCOUNT: &str = "devstoreaccount1";
 pub(crate) const ACCOUNT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// A running server. It ends when this is dropped.
+/// A running server, which is stopped when this is dropped.
 pub(crate) struct StoreServer {
     process: Child,
     pub(crate) port: u16,
-    /// A signature. moto does not verify it, but requires one.
+    /// The `Authorization` header. moto requires one, but does not verify it.
     authorization: Option<&'static str>,
 }
 
@@ -89,7 +89,7 @@ impl StoreServer {
         assert_eq!(self.request("PUT", &format!("/{name}"), &[]).0, 200);
     }
 
-    /// Creates a container of Azure, whose blobs everyone can read.
+    /// Creates a container of Azure whose blobs are public.
     pub(crate) fn create_container(&self, name: &str) {
         let access = [("x-ms-blob-public-access", "blob")];
         let (status, body) = self.signed("PUT", name, Some("restype=container"), &access);
@@ -103,16 +103,16 @@ impl StoreServer {
 
     /// Sends a request with the key of the account.
     fn signed(&self, method: &str, path: &str, query: Option<&str>, headers: &[(&str, &str)]) -> (u16, Vec<u8>) {
-        let date = httpdate(std::process::Command::new("date").args(["-u", "+%a, %d %b %Y %H:%M:%S GMT"]));
+        let date = command_output(std::process::Command::new("date").args(["-u", "+%a, %d %b %Y %H:%M:%S GMT"]));
         let headers = [headers, &[("x-ms-date", &date), ("x-ms-version", "2021-08-06")]].concat();
         let canonical: String =
             headers.iter().fold(String::new(), |text, (name, value)| text + &format!("{name}:{value}\n"));
         let parameters = query.map(|query| format!("\n{}", query.replace('=', ":"))).unwrap_or_default();
-        // The account is part of the path and of the name.
+        // The resource begins with the account, followed by the path, which begins with the account, too.
         let resource = format!("/{ACCOUNT}/{ACCOUNT}/{path}{parameters}");
-        let text = format!("{method}\n\n\n\n\n\n\n\n\n\n\n\n{canonical}{resource}");
+        let string_to_sign = format!("{method}\n\n\n\n\n\n\n\n\n\n\n\n{canonical}{resource}");
         let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(ACCOUNT_KEY).unwrap());
-        let signature = STANDARD.encode(hmac::sign(&key, text.as_bytes()));
+        let signature = STANDARD.encode(hmac::sign(&key, string_to_sign.as_bytes()));
         let authorization = format!("SharedKey {ACCOUNT}:{signature}");
         let headers = [&headers[..], &[("authorization", authorization.as_str())]].concat();
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
@@ -146,13 +146,13 @@ impl StoreServer {
         }
         let output = command.arg(format!("{}{path}", self.url())).output().unwrap();
         let mut body = output.stdout;
-        let at = body.iter().rposition(|byte| *byte == b'\n').unwrap();
-        let status = String::from_utf8(body.split_off(at)).unwrap().trim().parse().unwrap();
+        let separator = body.iter().rposition(|byte| *byte == b'\n').unwrap();
+        let status = String::from_utf8(body.split_off(separator)).unwrap().trim().parse().unwrap();
         (status, body)
     }
 }
 
-fn httpdate(command: &mut Command) -> String {
+fn command_output(command: &mut Command) -> String {
     let mut text = String::new();
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
@@ -162,9 +162,9 @@ fn httpdate(command: &mut Command) -> String {
 
 /// Returns true if curl is installed.
 pub(crate) fn has_curl() -> bool {
-    let has = needs::has("curl");
-    if !has {
+    let is_installed = needs::has("curl");
+    if !is_installed {
         needs::missing("curl", "apt-get install curl");
     }
-    has
+    is_installed
 }

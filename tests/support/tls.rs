@@ -19,26 +19,26 @@ impl Authority {
     pub(crate) async fn serve<A>(
         &self,
         clients: Option<&Self>,
-        answer: impl Fn(TlsStream<TcpStream>) -> A + Clone + Send + 'static,
+        respond: impl Fn(TlsStream<TcpStream>) -> A + Clone + Send + 'static,
     ) -> Url
     where
         A: Future<Output = ()> + Send,
     {
-        Self::serve_by(self.config(clients), answer).await
+        Self::serve_by(self.config(clients), respond).await
     }
 
     /// Serves HTTPS like [`serve`](Self::serve), but offers HTTP/2 and HTTP/1.1 without implementing either.
     #[allow(dead_code, reason = "only some tests use it")]
     pub(crate) async fn serve_offering_h2<A>(
         &self,
-        answer: impl Fn(TlsStream<TcpStream>) -> A + Clone + Send + 'static,
+        respond: impl Fn(TlsStream<TcpStream>) -> A + Clone + Send + 'static,
     ) -> Url
     where
         A: Future<Output = ()> + Send,
     {
         let mut config = self.config(None);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Self::serve_by(config, answer).await
+        Self::serve_by(config, respond).await
     }
 
     fn config(&self, clients: Option<&Self>) -> ServerConfig {
@@ -59,7 +59,7 @@ impl Authority {
 
     async fn serve_by<A>(
         config: ServerConfig,
-        answer: impl Fn(TlsStream<TcpStream>) -> A + Clone + Send + 'static,
+        respond: impl Fn(TlsStream<TcpStream>) -> A + Clone + Send + 'static,
     ) -> Url
     where
         A: Future<Output = ()> + Send,
@@ -69,11 +69,11 @@ impl Authority {
         let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, answer) = (acceptor.clone(), answer.clone());
+                let (acceptor, respond) = (acceptor.clone(), respond.clone());
                 tokio::spawn(async move {
                     // A client that does not trust the server closes the connection.
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        answer(stream).await;
+                        respond(stream).await;
                     }
                 });
             }

@@ -13,7 +13,7 @@ pub(crate) fn can_trace() -> bool {
     let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
     let can_trace = traced.unwrap().success();
     if !can_trace {
-        needs::absent("processes that may be traced", "run it where ptrace is permitted");
+        needs::absent("permission to trace processes", "run the test where ptrace is permitted");
     }
     can_trace
 }

@@ -25,7 +25,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Returns `None` and reports it on a machine without a browser.
+    /// Starts a browser for the user. Returns `None` and reports it on a machine without a browser.
     pub(crate) fn start() -> Option<Self> {
         let folder = TempDir::new().unwrap();
         // The pages of the provider load fonts from other servers.
@@ -85,7 +85,7 @@ impl Browser {
 #[derive(Debug)]
 pub(crate) struct LoginMessages<T>(Sender<T>);
 
-/// Returns a receiver for the messages of a login, and the channel to the test.
+/// Returns a browser and prompt for a login, and the receiver of their messages.
 pub(crate) fn login_channel<T>() -> (Arc<LoginMessages<T>>, Receiver<T>) {
     let (sender, receiver) = channel();
     (Arc::new(LoginMessages(sender)), receiver)

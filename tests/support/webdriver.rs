@@ -12,7 +12,7 @@ use url::Url;
 use crate::needs;
 
 /// The maximum time to wait for an element while pages load.
-const PATIENCE_MS: u32 = 20_000;
+const ELEMENT_TIMEOUT_MS: u32 = 20_000;
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// A browser, which exits when the value is dropped, even during a panic.
@@ -42,7 +42,7 @@ impl Browser {
         let capabilities = json!({ "alwaysMatch": {
             "goog:chromeOptions": options,
             "goog:loggingPrefs": { "browser": "ALL" },
-            "timeouts": { "implicit": PATIENCE_MS },
+            "timeouts": { "implicit": ELEMENT_TIMEOUT_MS },
         } });
         let session = browser.request(Method::Post, "", &json!({ "capabilities": capabilities }));
         browser.session += &format!("/{}", session["sessionId"].as_str().unwrap());
@@ -59,13 +59,13 @@ impl Browser {
             Method::Post => request.with_body("application/json", body.to_string()),
             _ => request,
         };
-        let answer = self.runtime.block_on(async {
+        let response_bytes = self.runtime.block_on(async {
             let response = self.http.send(request).await?;
             response.bytes(MAX_RESPONSE_BYTES).await
         });
-        let mut answer: Value =
-            serde_json::from_slice(&answer.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
-        let value = answer["value"].take();
+        let mut response_body: Value = serde_json::from_slice(&response_bytes.map_err(|error| error.to_string())?)
+            .map_err(|error| error.to_string())?;
+        let value = response_body["value"].take();
         if value["error"].is_null() { Ok(value) } else { Err(value.to_string()) }
     }
 
@@ -75,8 +75,8 @@ impl Browser {
 
     /// Returns the path of an element, found by a CSS selector.
     pub(crate) fn element(&self, selector: &str) -> String {
-        let found = self.request(Method::Post, "/element", &json!({ "using": "css selector", "value": selector }));
-        let id = found.as_object().unwrap().values().next().unwrap();
+        let element = self.request(Method::Post, "/element", &json!({ "using": "css selector", "value": selector }));
+        let id = element.as_object().unwrap().values().next().unwrap();
         format!("/element/{}", id.as_str().unwrap())
     }
 
@@ -94,14 +94,14 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         // Chromium ends with its session, not with the driver. A second panic would hide the first.
-        let ended = self.try_request(Method::Delete, "", &Value::Null);
-        assert!(ended.is_ok() || std::thread::panicking(), "{ended:?}");
+        let outcome = self.try_request(Method::Delete, "", &Value::Null);
+        assert!(outcome.is_ok() || std::thread::panicking(), "{outcome:?}");
     }
 }
 
 impl Driver {
-    /// Starts the process and returns it with its port. It ends if the free port that it chose is in use for the other
-    /// version of IP.
+    /// Starts the process and returns it with its port. Tries several times, because the process ends if its port is in
+    /// use for the other version of IP.
     fn start(folder: &Path) -> (Self, u16) {
         (0..10).find_map(|_| Self::try_start(folder)).unwrap()
     }

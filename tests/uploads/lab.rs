@@ -1,4 +1,4 @@
-//! A storage, files, and processes that upload them.
+//! The environment of the test: a storage, files, and processes that upload the files.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -82,7 +82,8 @@ impl Lab {
         command
     }
 
-    /// Kills a process when this number of parts is confirmed, and after a pause. Returns false if it ended before.
+    /// Starts a process, and kills it a while after this number of parts is confirmed. Returns false if it ended
+    /// before.
     pub(crate) async fn kill_after(&self, parts: usize, milliseconds: u64) -> bool {
         let mut child = self.command().spawn().unwrap();
         loop {
@@ -104,11 +105,11 @@ impl Lab {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Returns the number of parts that the processes recorded, or that are in objects.
+    /// Returns the number of confirmed parts: the recorded parts, and the parts of complete objects.
     pub(crate) async fn confirmed(&self) -> usize {
-        let lines = records(self.folder.path().join("state/uploads"));
-        let whole = self.objects().await.len() * self.bytes_per_file.div_ceil(PART);
-        lines + whole
+        let recorded_parts = recorded_part_count(self.folder.path().join("state/uploads"));
+        let parts_of_objects = self.objects().await.len() * self.bytes_per_file.div_ceil(PART);
+        recorded_parts + parts_of_objects
     }
 
     async fn objects(&self) -> Vec<String> {
@@ -116,10 +117,10 @@ impl Lab {
     }
 
     /// Returns the number of requests for parts.
-    pub(crate) async fn sent(&self) -> usize {
+    pub(crate) async fn part_requests(&self) -> usize {
         let requests = self.control.journal(Server::Storage).await.unwrap();
-        let of_part = |name: &String| name == "partNumber";
-        requests.iter().filter(|entry| entry.method == "PUT" && entry.parameters.iter().any(of_part)).count()
+        let is_part_number = |name: &String| name == "partNumber";
+        requests.iter().filter(|entry| entry.method == "PUT" && entry.parameters.iter().any(is_part_number)).count()
     }
 
     /// Injects faults for the next parts. Returns the number of requests that they affect.
@@ -132,7 +133,7 @@ impl Lab {
             3 => Effect::Reset { after_bytes: 0 },
             _ => Effect::Latency { milliseconds: 300 },
         };
-        // A second 403 in a row is final.
+        // The command gives up after two consecutive 403 responses.
         let times = if matches!(effect, Effect::Status { status: 403, .. }) { 1 } else { times };
         let fault = Fault::new(effect).on(Server::Storage).with_method("PUT").after(random.u32(0..6)).times(times);
         self.control.inject(&fault).await.unwrap();
@@ -153,7 +154,8 @@ impl Lab {
         }
     }
 
-    /// Returns the number of uploads that did not end. A process can be killed before it records the id of an upload.
+    /// Returns the number of unfinished uploads. They remain if a process is killed before it records the id of an
+    /// upload.
     pub(crate) async fn unfinished(&self) -> usize {
         self.bucket.unfinished_uploads("").try_collect::<Vec<_>>().await.unwrap().len()
     }
@@ -162,7 +164,7 @@ impl Lab {
         assert_eq!(self.objects().await.len(), self.files.len());
         self.compared.borrow_mut().clear();
         self.assert_no_wrong_object().await;
-        assert_eq!(records(self.folder.path().join("state/uploads")), 0, "upload records still exist");
+        assert_eq!(recorded_part_count(self.folder.path().join("state/uploads")), 0, "upload records still exist");
     }
 }
 
@@ -173,10 +175,11 @@ fn content(bytes: usize, random: &mut Rng) -> Vec<u8> {
 }
 
 /// Returns the number of confirmed parts in the records of a folder.
-fn records(folder: PathBuf) -> usize {
+fn recorded_part_count(folder: PathBuf) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let journals =
-        entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl"));
+    let journals = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
     journals.map(|path| fs::read_to_string(path).unwrap_or_default().matches(r#""part":"#).count()).sum()
 }
 

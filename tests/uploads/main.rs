@@ -1,6 +1,6 @@
 //! Uploads in parts while processes are killed and the storage fails.
 //!
-//! Without variables it is a test of a minute; `cargo xtask soak uploads` sets them and does more.
+//! Without variables, this takes about a minute. `cargo xtask soak uploads` sets variables for a longer run.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and a measurement prints")]
 
 #[path = "../support/harness.rs"]
@@ -14,7 +14,7 @@ use std::env;
 use fastrand::Rng;
 use lab::Lab;
 
-/// The maximum number of parts in flight of one process.
+/// The maximum number of parts that a process sends concurrently.
 const IN_FLIGHT: usize = 12;
 
 /// The size of the test.
@@ -46,14 +46,14 @@ fn main() {
     }
 }
 
-/// Kills processes that upload, each after other progress and with another fault, and lets the last one finish.
+/// Kills processes during uploads, each at another point and with another fault. The last process finishes the uploads.
 async fn soak(plan: &Plan) {
     let mut random = Rng::with_seed(plan.seed);
     let lab = Lab::start(plan.files, plan.bytes_per_file, &mut random).await;
-    let (parts, mut faulted) = (lab.parts(), 0);
+    let (parts, mut failed_requests) = (lab.parts(), 0);
     for kill in 1..=plan.kills {
-        faulted += lab.fail_some(&mut random).await;
-        // Every process makes progress, and something is left for the last one.
+        failed_requests += lab.fail_some(&mut random).await;
+        // Every process makes progress, and some parts are left for the last one.
         let target = (parts * kill / (plan.kills + 1)).max(lab.confirmed().await + 1);
         if !lab.kill_after(target, random.u64(0..50)).await {
             break;
@@ -63,11 +63,11 @@ async fn soak(plan: &Plan) {
     lab.control.clear_faults().await.unwrap();
     lab.finish().await;
     lab.assert_all_objects().await;
-    let sent = lab.sent().await;
-    let most = parts + plan.kills * IN_FLIGHT + faulted;
+    let sent = lab.part_requests().await;
+    let max_sent = parts + plan.kills * IN_FLIGHT + failed_requests;
     let unfinished = lab.unfinished().await;
-    println!("{} kills, {parts} parts: {sent} were sent, at most {most} are allowed", plan.kills);
+    println!("{} kills, {parts} parts: {sent} were sent, at most {max_sent} are allowed", plan.kills);
     println!("{unfinished} uploads were started, and their ids were not recorded");
     assert!(unfinished <= plan.kills.div_ceil(10), "{unfinished} uploads are left");
-    assert!(sent <= most, "more than one part per worker and kill was sent twice");
+    assert!(sent <= max_sent, "more than one part per worker and kill was sent twice");
 }

@@ -64,7 +64,7 @@ fn check_dependencies(root: &Path) -> Result<()> {
 /// Runs every gate, even after a failure, so that one call reports all failures.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let run = |arguments: &[&str]| run_command(&mut cargo(root, arguments));
-    let documented = || {
+    let documentation_builds = || {
         let arguments = ["doc", "--workspace", "--no-deps", "--all-features", "--document-private-items"];
         run_command(cargo(root, &arguments).env("RUSTDOCFLAGS", "-D warnings"))
     };
@@ -97,7 +97,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         ("no lint without features", &without_features),
         ("no lint on Windows", &|| windows::run(root, false)),
         ("banned dependencies", &|| check_dependencies(root)),
-        ("documented", &documented),
+        ("documented", &documentation_builds),
         ("tests", &|| test::run(root, true)),
         ("clients conform", &|| conform::clients::run(root, every_client)),
         ("crates can be packaged", &|| packed::run(root)),
@@ -105,19 +105,19 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         ("packages", &|| dist::run(root, &dist::Options::quick())),
         ("layers, licenses, sources", &|| run(&["deny", "--all-features", "check", "bans", "licenses", "sources"])),
     ];
-    let mut report = Vec::new();
-    let mut failed = Vec::new();
+    let mut report_lines = Vec::new();
+    let mut failed_gates = Vec::new();
     for (name, gate) in gates {
         say(&format!("\n=== {name}"));
         let (outcome, duration) = timed(gate);
         let verdict = if outcome.is_ok() { "ok    " } else { "FAILED" };
-        report.push(format!("{verdict} {:7.1} s  {name}", duration.as_secs_f64()));
+        report_lines.push(format!("{verdict} {:7.1} s  {name}", duration.as_secs_f64()));
         if let Err(error) = outcome {
             say(&format!("{error:#}"));
-            failed.push(name);
+            failed_gates.push(name);
         }
     }
-    say(&format!("\n{}", report.join("\n")));
-    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    say(&format!("\n{}", report_lines.join("\n")));
+    ensure!(failed_gates.is_empty(), "failed: {}", failed_gates.join(", "));
     Ok(())
 }

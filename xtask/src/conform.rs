@@ -29,19 +29,21 @@ pub(crate) fn run(root: &Path, reference: Option<&Path>) -> Result<()> {
     let mut problems = Vec::new();
     if let Some(path) = reference {
         let reference = read_json(path)?;
-        let stale = facts.differences(&Facts::of(&reference).with_context(|| path.display().to_string())?);
+        let outdated_facts = facts.differences(&Facts::of(&reference).with_context(|| path.display().to_string())?);
+        problems.extend(
+            outdated_facts.iter().map(|difference| format!("{FACTS} differs from {}: {difference}", path.display())),
+        );
+        let shared_phrases = phrases::shared(&document, &reference);
         problems
-            .extend(stale.iter().map(|difference| format!("{FACTS} differs from {}: {difference}", path.display())));
-        let shared = phrases::shared(&document, &reference);
-        problems.extend(shared.map(|phrase| format!("{DOCUMENT} copies a phrase of the reference: “{phrase}”")));
+            .extend(shared_phrases.map(|phrase| format!("{DOCUMENT} copies a phrase of the reference: “{phrase}”")));
     }
     let (explained, unexplained) = deviations.explain(facts.differences(&Facts::of(&document).context(DOCUMENT)?));
     problems.extend(unexplained);
     for problem in &problems {
         say(problem);
     }
-    let (total, explained, unexplained) = (facts.len(), explained, problems.len());
-    say(&format!("{total} facts, {explained} explained differences, {unexplained} unexplained"));
+    let (total, problem_count) = (facts.len(), problems.len());
+    say(&format!("{total} facts, {explained} explained differences, {problem_count} unexplained"));
     ensure!(problems.is_empty(), "{DOCUMENT} differs from the platform's document");
     Ok(())
 }
@@ -50,14 +52,14 @@ pub(crate) fn run(root: &Path, reference: Option<&Path>) -> Result<()> {
 pub(crate) fn refresh(root: &Path, from: &str) -> Result<()> {
     let text = read_from(from)?;
     let reference: Value = serde_json::from_slice(&text).with_context(|| format!("{from} is not valid JSON"))?;
-    let newer = Facts::of(&reference).with_context(|| from.to_owned())?;
-    let changes = read_facts(root).unwrap_or_default().differences(&newer);
+    let new_facts = Facts::of(&reference).with_context(|| from.to_owned())?;
+    let changes = read_facts(root).unwrap_or_default().differences(&new_facts);
     for change in &changes {
         say(&change.to_string());
     }
-    fs::write(root.join(FACTS), newer.to_string()).with_context(|| format!("writing {FACTS}"))?;
+    fs::write(root.join(FACTS), new_facts.to_string()).with_context(|| format!("writing {FACTS}"))?;
     let version = reference["info"]["version"].as_str().unwrap_or("?");
-    say(&format!("version {version}: {} facts, {} changes", newer.len(), changes.len()));
+    say(&format!("version {version}: {} facts, {} changes", new_facts.len(), changes.len()));
     say(&format!("next: change {DOCUMENT} until `cargo xtask conform` succeeds, then run `cargo xtask codegen`"));
     Ok(())
 }

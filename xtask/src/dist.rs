@@ -30,7 +30,7 @@ const DEFAULT_TIME: &str = "1767225600";
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Artifacts to build. Default: all of them
+    /// Artifacts to build. Default: all
     #[arg(long, value_name = "ARTIFACT", value_delimiter = ',')]
     only: Vec<Artifact>,
     /// Targets to build for, such as x86_64-unknown-linux-musl. Default: all for which a C compiler is installed
@@ -66,7 +66,7 @@ enum Artifact {
     Image,
 }
 
-/// Builds an artifact, runs the command from it, and returns its path.
+/// A function that builds an artifact, runs the command from it, and returns its path.
 type Builder = fn(&Release<'_>) -> Result<PathBuf>;
 
 const BUILDERS: [(Artifact, &str, Builder); 4] = [

@@ -24,11 +24,11 @@ pub(crate) fn run(root: &Path, with_api: bool) -> Result<()> {
     for name in ROOT_PAGES {
         fs::copy(root.join(name), pages.join(name))?;
     }
-    copy(&root.join("docs"), &pages.join("docs"))?;
+    copy_folder(&root.join("docs"), &pages.join("docs"))?;
     let program = program(root)?;
-    fs::write(pages.join("reference/commands.md"), commands(&program, &folder)?)?;
-    fs::write(pages.join("reference/schemas.md"), schemas(&root.join("docs/schemas"))?)?;
-    fs::write(pages.join("reference/api.md"), api(root, with_api)?)?;
+    fs::write(pages.join("reference/commands.md"), commands_page(&program, &folder)?)?;
+    fs::write(pages.join("reference/schemas.md"), schemas_page(&root.join("docs/schemas"))?)?;
+    fs::write(pages.join("reference/api.md"), api_page(root, with_api)?)?;
     convert_links(&pages, &pages)?;
     fs::rename(pages.join("docs/mkdocs.yml"), folder.join("mkdocs.yml"))?;
     let python = python()
@@ -40,19 +40,19 @@ pub(crate) fn run(root: &Path, with_api: bool) -> Result<()> {
     )?;
     if with_api {
         run_command(&mut cargo(root, &["doc", "--workspace", "--no-deps", "--all-features"]))?;
-        copy(&root.join("target/doc"), &folder.join("site/api"))?;
+        copy_folder(&root.join("target/doc"), &folder.join("site/api"))?;
     }
     say(&format!("the site is in {}", folder.join("site").display()));
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
         let target = to.join(path.file_name().unwrap_or_default());
         if path.is_dir() {
-            copy(&path, &target)?;
+            copy_folder(&path, &target)?;
         } else {
             fs::copy(&path, &target)?;
         }
@@ -70,7 +70,7 @@ fn program(root: &Path) -> Result<PathBuf> {
 }
 
 /// Returns the page with the help of each command. The file names of the manual pages list the commands.
-fn commands(program: &Path, folder: &Path) -> Result<String> {
+fn commands_page(program: &Path, folder: &Path) -> Result<String> {
     let manuals = folder.join("man");
     fs::create_dir_all(&manuals)?;
     run_command(Command::new(program).args(["man", "--output"]).arg(&manuals))?;
@@ -81,8 +81,8 @@ fn commands(program: &Path, folder: &Path) -> Result<String> {
     names.sort();
     let mut page = String::from("# All commands\n\nThe help of each command, as `--help` prints it.\n");
     for name in names {
-        let help = help(program, &name)?;
-        // Names of commands such as `share-token` contain the separator of the manual pages.
+        let help = help_of_page(program, &name)?;
+        // The usage separates the words of a command, but the page name does not: some words contain hyphens.
         let title = help.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or(&name);
         let title =
             title.split([' ']).take_while(|word| !word.starts_with(['[', '<', '-'])).collect::<Vec<_>>().join(" ");
@@ -92,18 +92,18 @@ fn commands(program: &Path, folder: &Path) -> Result<String> {
 }
 
 /// Returns the help of the command with this manual page.
-fn help(program: &Path, page: &str) -> Result<String> {
+fn help_of_page(program: &Path, page: &str) -> Result<String> {
     let words: Vec<&str> = page.split('-').skip(1).collect();
     let run = |words: &[String]| {
-        let ran = Command::new(program).args(words).arg("--help").env("COLUMNS", "100").output()?;
-        Ok::<_, anyhow::Error>(ran.status.success().then(|| String::from_utf8_lossy(&ran.stdout).into_owned()))
+        let output = Command::new(program).args(words).arg("--help").env("COLUMNS", "100").output()?;
+        Ok::<_, anyhow::Error>(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
     };
     // Tries all ways to join adjacent words, because a name may contain hyphens.
-    for joined in 0..1_u32 << words.len().saturating_sub(1) {
+    for join_mask in 0..1_u32 << words.len().saturating_sub(1) {
         let mut names: Vec<String> = Vec::new();
         for (position, word) in words.iter().enumerate() {
             match names.last_mut() {
-                Some(last) if joined >> (position - 1) & 1 == 1 => *last += &format!("-{word}"),
+                Some(last) if join_mask >> (position - 1) & 1 == 1 => *last += &format!("-{word}"),
                 _ => names.push((*word).to_owned()),
             }
         }
@@ -115,7 +115,7 @@ fn help(program: &Path, page: &str) -> Result<String> {
 }
 
 /// Returns the page that lists the JSON Schemas.
-fn schemas(folder: &Path) -> Result<String> {
+fn schemas_page(folder: &Path) -> Result<String> {
     let mut rows = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -133,7 +133,7 @@ fn schemas(folder: &Path) -> Result<String> {
 }
 
 /// Returns the page that lists the crates.
-fn api(root: &Path, with_api: bool) -> Result<String> {
+fn api_page(root: &Path, with_api: bool) -> Result<String> {
     let text = output(&mut cargo(root, &["metadata", "--format-version=1", "--no-deps"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&text)?;
     let mut page = String::from("# Rust API\n\n| crate | content |\n|---|---|\n");
@@ -160,13 +160,13 @@ fn convert_links(folder: &Path, pages: &Path) -> Result<()> {
             convert_links(&path, pages)?;
         } else if path.extension().is_some_and(|extension| extension == "md") {
             let text = fs::read_to_string(&path)?;
-            let replaced = link.replace_all(&text, |found: &Captures<'_>| {
-                let target = normalize(&folder.join(&found[2]));
+            let converted = link.replace_all(&text, |link_match: &Captures<'_>| {
+                let target = normalize(&folder.join(&link_match[2]));
                 let is_page = target.starts_with(pages) && target.is_file();
-                if is_page { found[0].to_owned() } else { found[1].to_owned() }
+                if is_page { link_match[0].to_owned() } else { link_match[1].to_owned() }
             });
             // MkDocs does not know the attributes of examples, such as `rust,no_run`.
-            fs::write(&path, fence.replace_all(&replaced, "$1").as_bytes())?;
+            fs::write(&path, fence.replace_all(&converted, "$1").as_bytes())?;
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! `cargo xtask exposed`: lists the types of other packages in the public API of each library.
 //!
-//! A new major version of such a package is a breaking change of the library, so that each one needs an entry in [`COMMON`] or
-//! [`ALLOWED`].
+//! A new major version of such a package is a breaking change of the library. Therefore, each package needs an entry in
+//! [`COMMON`] or [`ALLOWED`].
 //! The public API is read from the source: signatures, fields, re-exports and implemented traits of `pub` items. Derived
 //! traits, the standard library and the packages of this workspace are ignored.
 
@@ -16,10 +16,10 @@ use anyhow::{Context, Result, ensure};
 use crate::modules::sources;
 use crate::process::say;
 
-/// Packages that every library may expose: URLs, bytes, streams and JSON of common versions. No HTTP client, schema or clock.
+/// Packages that every library may expose: common types of URLs, bytes, streams and JSON.
 const COMMON: [&str; 5] = ["bytes", "futures_util", "serde", "serde_json", "url"];
 
-/// The folder of a crate, a package that it may expose, too, and the reason.
+/// Further packages that a library may expose: the folder of the library, the package, and the reason.
 const ALLOWED: [(&str, &str, &str); 4] = [
     ("platform-mcp", "rmcp", "the server implements its trait"),
     ("terminal", "anyhow", "commands report errors of all kinds"),
@@ -31,18 +31,18 @@ const ALLOWED: [(&str, &str, &str); 4] = [
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut problems = Vec::new();
     for (name, folder) in libraries(root)? {
-        let found = exposed(&folder.join("src"), &dependencies(&folder)?)?;
-        let known = ALLOWED.iter().filter(|(library, ..)| *library == name);
-        let known: BTreeSet<&str> = known.map(|(_, package, _)| *package).collect();
-        for (package, examples) in &found {
-            let places = examples.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-            say(&format!("{name}: {package} ({places})"));
-            if !known.contains(package.as_str()) && !COMMON.contains(&package.as_str()) {
+        let exposed_packages = exposed_types(&folder.join("src"), &dependencies(&folder)?)?;
+        let allowed_packages = ALLOWED.iter().filter(|(library, ..)| *library == name);
+        let allowed_packages: BTreeSet<&str> = allowed_packages.map(|(_, package, _)| *package).collect();
+        for (package, examples) in &exposed_packages {
+            let example_list = examples.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            say(&format!("{name}: {package} ({example_list})"));
+            if !allowed_packages.contains(package.as_str()) && !COMMON.contains(&package.as_str()) {
                 problems.push(format!("{name} exposes {package}"));
             }
         }
-        let absent = known.iter().filter(|package| !found.contains_key(**package));
-        problems.extend(absent.map(|package| format!("{name} is allowed to expose {package}, but does not")));
+        let unused = allowed_packages.iter().filter(|package| !exposed_packages.contains_key(**package));
+        problems.extend(unused.map(|package| format!("{name} is allowed to expose {package}, but does not")));
     }
     ensure!(problems.is_empty(), "{}", problems.join("; "));
     Ok(())
@@ -50,14 +50,14 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 /// Returns the libraries by the names of their folders.
 fn libraries(root: &Path) -> Result<BTreeMap<String, std::path::PathBuf>> {
-    let mut found = BTreeMap::new();
+    let mut libraries = BTreeMap::new();
     for entry in fs::read_dir(root.join("crates"))? {
         let path = entry?.path();
         if path.join("src/lib.rs").exists() {
-            found.insert(path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path);
+            libraries.insert(path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path);
         }
     }
-    Ok(found)
+    Ok(libraries)
 }
 
 /// Returns the names with which the source refers to packages from a registry.
@@ -71,8 +71,9 @@ fn dependencies(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(names.filter(|name| !workspace.join(name).exists()).map(|name| name.replace('-', "_")).collect())
 }
 
-/// Returns the packages in the public API of a source folder, each with the places of its types.
-fn exposed(source: &Path, packages: &BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>> {
+/// Returns the packages in the public API of a source folder. Each has the paths of its types, with the file that uses
+/// them.
+fn exposed_types(source: &Path, packages: &BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut files = Vec::new();
     for file in sources(source)? {
         let name = file.strip_prefix(source).unwrap_or(&file).display().to_string();
@@ -83,16 +84,16 @@ fn exposed(source: &Path, packages: &BTreeSet<String>) -> Result<BTreeMap<String
         }
     }
     let public: BTreeSet<String> = files.iter().flat_map(|(_, file)| signatures::public_types(file)).collect();
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut exposed_paths: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, file) in &files {
         for path in signatures::paths(file, &public) {
             let package = path.split("::").next().unwrap_or_default().to_owned();
             if packages.contains(&package) {
-                found.entry(package).or_default().insert(format!("{path} in {name}"));
+                exposed_paths.entry(package).or_default().insert(format!("{path} in {name}"));
             }
         }
     }
-    Ok(found)
+    Ok(exposed_paths)
 }
 
 #[cfg(test)]
@@ -103,7 +104,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("lib.rs"), text).unwrap();
         let known = ["url", "http", "serde"].map(str::to_owned).into();
-        exposed(folder.path(), &known).unwrap().into_keys().collect()
+        exposed_types(folder.path(), &known).unwrap().into_keys().collect()
     }
 
     #[test]

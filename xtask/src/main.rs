@@ -33,7 +33,7 @@ struct Arguments {
 enum Task {
     /// Run all tests that this machine can run, and list the skipped ones
     Test {
-        /// Fail if a test would be skipped
+        /// Fail if a test is skipped
         #[arg(long)]
         all: bool,
     },

@@ -21,7 +21,7 @@ use paths::Paths;
 /// The path of a module in its crate: `["token", "key"]`. The root is empty.
 type Module = Vec<String>;
 
-/// Circles that may stay: the crate, the modules in order, and the reason.
+/// Allowed cycles: the crate, the modules in order, and the reason.
 const ALLOWED: [(&str, &str, &str); 1] = [(
     "platform-emulator",
     "application identity platform storage",
@@ -38,23 +38,24 @@ struct Cycle {
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut crates: Vec<_> = fs::read_dir(root.join("crates"))?.collect::<Result<_, _>>()?;
     crates.sort_by_key(fs::DirEntry::path);
-    let mut found = BTreeSet::new();
+    let mut cycles_found = BTreeSet::new();
     for folder in crates {
         let name = folder.file_name().to_string_lossy().into_owned();
         for cycle in cycles_of(&folder.path().join("src"))? {
-            let known = ALLOWED.iter().find(|(package, modules, _)| (*package, *modules) == (&*name, &*cycle.modules));
-            let reason = known.map_or_else(String::new, |(_, _, reason)| format!(" (allowed: {reason})"));
+            let allowance =
+                ALLOWED.iter().find(|(package, modules, _)| (*package, *modules) == (&*name, &*cycle.modules));
+            let reason = allowance.map_or_else(String::new, |(_, _, reason)| format!(" (allowed: {reason})"));
             say(&format!("{name}: {}{reason}", cycle.modules));
-            if known.is_none() {
+            if allowance.is_none() {
                 cycle.examples.iter().for_each(|example| say(&format!("  {example}")));
             }
-            found.insert((name.clone(), cycle.modules));
+            cycles_found.insert((name.clone(), cycle.modules));
         }
     }
-    let is_found = |package: &str, modules: &str| found.contains(&(package.to_owned(), modules.to_owned()));
-    let outdated = ALLOWED.iter().filter(|(package, modules, _)| !is_found(package, modules)).count();
-    ensure!(outdated == 0, "{outdated} allowed cycles do not exist");
-    ensure!(found.len() == ALLOWED.len(), "{} cycles are not allowed", found.len() - ALLOWED.len());
+    let is_found = |package: &str, modules: &str| cycles_found.contains(&(package.to_owned(), modules.to_owned()));
+    let missing_count = ALLOWED.iter().filter(|(package, modules, _)| !is_found(package, modules)).count();
+    ensure!(missing_count == 0, "{missing_count} allowed cycles do not exist");
+    ensure!(cycles_found.len() == ALLOWED.len(), "{} cycles are not allowed", cycles_found.len() - ALLOWED.len());
     say("no cycles between modules");
     Ok(())
 }
@@ -124,6 +125,7 @@ fn resolve(files: &BTreeMap<Module, Paths>, path: &[String], depth: usize) -> Op
     Some(module.to_vec())
 }
 
+/// Returns the Rust files below a folder, sorted by path.
 pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -138,6 +140,7 @@ pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Returns the module of a file in a source folder.
 fn module(source: &Path, file: &Path) -> Module {
     let relative = file.strip_prefix(source).unwrap_or(file).with_extension("");
     let names = relative.iter().map(|name| name.to_string_lossy().into_owned());

@@ -1,7 +1,7 @@
 //! `cargo xtask packed`: packs the crates for a registry, and compiles them from their `.crate` files.
 //!
-//! Users get these files without the other files of this workspace, so that an `include_str!` of a file outside the crate
-//! compiles here and not there.
+//! Users get these files without the other files of this workspace. An `include_str!` of a file outside the crate
+//! compiles in the workspace, but not from a `.crate` file.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -28,7 +28,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let names = unpack(&packages, &folder)?;
     fs::write(folder.join("Cargo.toml"), workspace(root, &names)?)?;
     fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock"))?;
-    // The same target folder, so that the dependencies are not compiled again.
+    // Uses the target folder of the workspace, so that the dependencies are not compiled again.
     let mut check = cargo(&folder, &["check", "--offline", "--all-features", "--quiet", "--target-dir"]);
     run_command(check.arg(root.join("target")))?;
     say(&format!("{} packages compile from their .crate files", names.len()));
@@ -52,15 +52,15 @@ fn unpack(packages: &Path, folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Returns the manifest of a workspace with the unpacked crates, in which they replace those of the registry.
+/// Returns the manifest of a workspace with the unpacked crates. They replace the crates of the registry.
 fn workspace(root: &Path, names: &[String]) -> Result<String> {
-    let own = fs::read_to_string(root.join("Cargo.toml"))?;
-    // The same profiles, so that the dependencies are not compiled again. They are at the end of the file.
-    let profiles = own.find("\n[profile.").context("the workspace has no profiles")?;
+    let workspace_manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+    // Copies the profiles, which are at the end of the file, so that the dependencies are not compiled again.
+    let profiles = workspace_manifest.find("\n[profile.").context("the workspace has no profiles")?;
     let mut manifest = format!("[workspace]\nresolver = \"3\"\nmembers = {names:?}\n\n[patch.crates-io]\n");
     for name in names {
         let (package, _) = name.rsplit_once('-').with_context(|| format!("{name} has no version"))?;
         writeln!(manifest, "{package} = {{ path = \"{name}\" }}")?;
     }
-    Ok(manifest + &own[profiles..])
+    Ok(manifest + &workspace_manifest[profiles..])
 }

@@ -15,18 +15,19 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
 
 /// Runs a command. A failure of the command is an error.
 pub(crate) fn run_command(command: &mut Command) -> Result<()> {
-    let shown = format!("{command:?}");
-    let status = command.status().with_context(|| format!("{shown} cannot be started"))?;
-    ensure!(status.success(), "{shown} failed: {status}");
+    let command_text = format!("{command:?}");
+    let status = command.status().with_context(|| format!("{command_text} cannot be started"))?;
+    ensure!(status.success(), "{command_text} failed: {status}");
     Ok(())
 }
 
 /// Runs a command, and returns its output. A failure of the command is an error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let shown = format!("{command:?}");
-    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("{shown} cannot be started"))?;
-    ensure!(output.status.success(), "{shown} failed: {}", output.status);
-    String::from_utf8(output.stdout).with_context(|| format!("the output of {shown} is not valid UTF-8"))
+    let command_text = format!("{command:?}");
+    let output =
+        command.stderr(Stdio::inherit()).output().with_context(|| format!("{command_text} cannot be started"))?;
+    ensure!(output.status.success(), "{command_text} failed: {}", output.status);
+    String::from_utf8(output.stdout).with_context(|| format!("the output of {command_text} is not valid UTF-8"))
 }
 
 /// Runs `work`, and returns its outcome and its duration.

@@ -47,7 +47,8 @@ fn readme(folder: &Path) -> Result<String> {
 
 /// Replaces links to items with their text, and removes hidden lines of examples, because only rustdoc interprets them.
 fn to_markdown(lines: &[&str]) -> Result<String> {
-    let (to_target, to_item) = (Regex::new(r"\[(`[^`]+`|[^\]`]+)\]\(([^)]+)\)")?, Regex::new(r"\[(`[^`]+`)\]")?);
+    let (link_to_target, link_to_item) =
+        (Regex::new(r"\[(`[^`]+`|[^\]`]+)\]\(([^)]+)\)")?, Regex::new(r"\[(`[^`]+`)\]")?);
     let (mut text, mut is_code) = (String::new(), false);
     for line in lines {
         if line.starts_with("```") {
@@ -62,10 +63,10 @@ fn to_markdown(lines: &[&str]) -> Result<String> {
         } else {
             // The title of the file is the only heading of the first level.
             let line = if line.starts_with('#') { format!("#{line}") } else { (*line).to_owned() };
-            let linked = to_target.replace_all(&line, |found: &regex::Captures<'_>| {
-                if found[2].starts_with("http") { found[0].to_owned() } else { found[1].to_owned() }
+            let without_targets = link_to_target.replace_all(&line, |link_match: &regex::Captures<'_>| {
+                if link_match[2].starts_with("http") { link_match[0].to_owned() } else { link_match[1].to_owned() }
             });
-            writeln!(text, "{}", to_item.replace_all(&linked, "$1"))?;
+            writeln!(text, "{}", link_to_item.replace_all(&without_targets, "$1"))?;
         }
     }
     Ok(text)

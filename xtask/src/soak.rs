@@ -10,7 +10,7 @@ use crate::process::{cargo, run_command};
 
 #[derive(Subcommand)]
 pub(crate) enum Subject {
-    /// Run commands that end in every way while a login is refreshed
+    /// Run commands that end in different ways while a login is refreshed
     ///
     /// Four users run four commands each at the same time. Some commands succeed, others reach their timeout, get a signal, or
     /// find their output closed. Fails if a login is lost or an exit code is unexpected.
@@ -21,7 +21,7 @@ pub(crate) enum Subject {
         /// Seed for the kinds, times and delays of the commands
         #[arg(long, value_name = "S", default_value_t = 46)]
         seed: u64,
-        /// Send SIGKILL too; logins that it costs are counted separately and allowed
+        /// Send SIGKILL too; logins that are lost after it are counted separately and allowed
         #[arg(long)]
         sigkill: bool,
         /// Command to run instead of the one built from this source
@@ -47,8 +47,8 @@ pub(crate) enum Subject {
     },
     /// Download 2,000 files through outages of 6 s, 60 s and 10 min
     ///
-    /// The API, the storage and the identity provider each answer 503, reset connections, stall, and lose their name. Fails if a
-    /// file is not downloaded. Takes about an hour.
+    /// The API, the storage and the identity provider each respond with 503, reset connections, stall, and lose their
+    /// name. Fails if a file is not downloaded. Takes about an hour.
     Outages {
         /// Number by which all times and limits are divided
         #[arg(long, value_name = "N", default_value_t = 1)]

@@ -12,23 +12,25 @@ use anyhow::{Context, Result, ensure};
 use crate::process::{cargo, run_command, say, timed};
 
 /// The environment variable that makes a test fail if it would be skipped.
-const ALL: &str = "AIGNOSTICS_TEST_ALL";
+const FAIL_ON_SKIP: &str = "AIGNOSTICS_TEST_ALL";
 /// The environment variable and the value for the number of generated invalid responses.
-const HOSTILE: (&str, &str) = ("AIGNOSTICS_TEST_HOSTILE_RESPONSES", "40000");
+const HOSTILE_RESPONSES: (&str, &str) = ("AIGNOSTICS_TEST_HOSTILE_RESPONSES", "40000");
 /// The environment variable with the file in which tests record that they were skipped.
-const SKIPPED: &str = "AIGNOSTICS_TEST_SKIPPED";
+const SKIP_LIST: &str = "AIGNOSTICS_TEST_SKIPPED";
 
 /// The options of the tests, and their results.
 struct TestRun {
+    /// True if a skipped test is a failure.
     all: bool,
-    skipped: PathBuf,
+    /// The file in which tests record that they were skipped.
+    skip_list: PathBuf,
     report: Vec<String>,
     failed: Vec<String>,
 }
 
 pub(crate) fn run(root: &Path, all: bool) -> Result<()> {
-    let skipped = env::temp_dir().join(format!("aignostics-skipped-{}", std::process::id()));
-    let mut run = TestRun { all, skipped, report: Vec::new(), failed: Vec::new() };
+    let skip_list = env::temp_dir().join(format!("aignostics-skipped-{}", std::process::id()));
+    let mut run = TestRun { all, skip_list, report: Vec::new(), failed: Vec::new() };
     if has_nextest(root) {
         run.run_part("tests", cargo(root, &["nextest", "run", "--workspace", "--all-features"]));
     } else {
@@ -51,11 +53,11 @@ impl TestRun {
     /// Runs a part of the tests, and records its duration and its result.
     fn run_part(&mut self, name: &str, mut command: Command) {
         say(&format!("\n== {name}"));
-        command.env(SKIPPED, &self.skipped).env_remove(ALL);
+        command.env(SKIP_LIST, &self.skip_list).env_remove(FAIL_ON_SKIP);
         if self.all {
-            command.env(ALL, "1");
-            if env::var_os(HOSTILE.0).is_none() {
-                command.env(HOSTILE.0, HOSTILE.1);
+            command.env(FAIL_ON_SKIP, "1");
+            if env::var_os(HOSTILE_RESPONSES.0).is_none() {
+                command.env(HOSTILE_RESPONSES.0, HOSTILE_RESPONSES.1);
             }
         }
         let (outcome, duration) = timed(|| run_command(&mut command));
@@ -66,10 +68,10 @@ impl TestRun {
     /// Prints durations and skipped tests. Fails if a part failed.
     fn finish(self) -> Result<()> {
         say(&format!("\n{}", self.report.join("\n")));
-        let skips = fs::read_to_string(&self.skipped).unwrap_or_default();
-        if !skips.is_empty() {
-            fs::remove_file(&self.skipped).context("the list of skipped tests cannot be removed")?;
-            say(&format!("\nskipped (--all would fail):\n{skips}"));
+        let skipped_tests = fs::read_to_string(&self.skip_list).unwrap_or_default();
+        if !skipped_tests.is_empty() {
+            fs::remove_file(&self.skip_list).context("the list of skipped tests cannot be removed")?;
+            say(&format!("\nskipped (a failure with --all):\n{skipped_tests}"));
         }
         ensure!(self.failed.is_empty(), "failed: {}", self.failed.join(", "));
         Ok(())

@@ -14,10 +14,10 @@ use syn::{Attribute, Item, UseTree};
 
 use crate::process::say;
 
-/// The sources of the command.
+/// The folder with the sources of the command.
 const SOURCE: &str = "crates/platform-cli/src";
 
-/// Paths that stand for logic, and the crate that has it. A path counts with everything below it.
+/// Paths that indicate logic, and the crate that should contain it. A path includes everything below it.
 const FORBIDDEN: [(&str, &str); 28] = [
     ("base64", "formats belong to the crate of the data"),
     ("csv", "platform-pipeline reads and writes tables"),
@@ -73,19 +73,20 @@ struct Finding {
 /// Prints the findings, and fails if one is not allowed, if an allowed one does not exist, or if the command is too long.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let source = root.join(SOURCE);
-    let found = findings(&source)?;
-    let is = |finding: &Finding, module: &str, path: &str| finding.module == module && finding.path == path;
-    let mut refused = 0;
-    for finding in &found {
-        let known = ALLOWED.iter().find(|(module, path, _)| is(finding, module, path));
-        let reason = known.map_or(finding.reason.to_owned(), |(_, _, reason)| format!("allowed: {reason}"));
+    let findings = findings(&source)?;
+    let is_use_of = |finding: &Finding, module: &str, path: &str| finding.module == module && finding.path == path;
+    let mut forbidden_count = 0;
+    for finding in &findings {
+        let allowance = ALLOWED.iter().find(|(module, path, _)| is_use_of(finding, module, path));
+        let reason = allowance.map_or(finding.reason.to_owned(), |(_, _, reason)| format!("allowed: {reason}"));
         say(&format!("{}: {} ({reason})", finding.module, finding.path));
-        refused += usize::from(known.is_none());
+        forbidden_count += usize::from(allowance.is_none());
     }
-    let outdated = ALLOWED.iter().filter(|(module, path, _)| !found.iter().any(|finding| is(finding, module, path)));
-    let outdated: Vec<_> = outdated.map(|(module, path, _)| format!("{module}: {path}")).collect();
-    ensure!(outdated.is_empty(), "allowed, but not used: {}", outdated.join(", "));
-    ensure!(refused == 0, "{refused} modules of the command use paths that belong to a library");
+    let unused =
+        ALLOWED.iter().filter(|(module, path, _)| !findings.iter().any(|finding| is_use_of(finding, module, path)));
+    let unused: Vec<_> = unused.map(|(module, path, _)| format!("{module}: {path}")).collect();
+    ensure!(unused.is_empty(), "allowed, but not used: {}", unused.join(", "));
+    ensure!(forbidden_count == 0, "{forbidden_count} modules of the command use paths that belong to a library");
     let texts = files(&source)?.into_iter().map(fs::read_to_string).collect::<Result<Vec<_>, _>>()?;
     let lines: usize = texts.iter().map(|text| lines_of_code(text)).sum();
     say(&format!("the command has no logic of a library, and {lines} lines of code, at most {MAX_LINES} are allowed"));
@@ -95,19 +96,22 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 /// Returns the forbidden paths that the modules in a folder use.
 fn findings(source: &Path) -> Result<BTreeSet<Finding>> {
-    let mut found = BTreeSet::new();
+    let mut findings = BTreeSet::new();
     for file in files(source)? {
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let parsed = syn::parse_file(&text).with_context(|| file.display().to_string())?;
         let module = file.strip_prefix(source).unwrap_or(&file).with_extension("").display().to_string();
         let is_test = module.ends_with("/tests");
         for (path, reason) in FORBIDDEN.iter().filter(|_| !is_test) {
-            if used(&parsed).iter().any(|used| used == path || used.starts_with(&format!("{path}::"))) {
-                found.insert(Finding { module: module.clone(), path, reason });
+            if used_paths(&parsed)
+                .iter()
+                .any(|used_path| used_path == path || used_path.starts_with(&format!("{path}::")))
+            {
+                findings.insert(Finding { module: module.clone(), path, reason });
             }
         }
     }
-    Ok(found)
+    Ok(findings)
 }
 
 fn lines_of_code(text: &str) -> usize {
@@ -129,7 +133,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Returns the complete paths that a file imports or uses.
-fn used(file: &syn::File) -> BTreeSet<String> {
+fn used_paths(file: &syn::File) -> BTreeSet<String> {
     let mut visitor = Visitor::default();
     visitor.visit_file(file);
     let Visitor { imported, paths } = visitor;
@@ -149,19 +153,19 @@ struct Visitor {
 }
 
 impl Visitor {
-    fn tree(&mut self, tree: &UseTree, prefix: &str) {
-        let with = |name: &dyn ToString| format!("{prefix}{}", name.to_string());
+    fn add_tree(&mut self, tree: &UseTree, prefix: &str) {
+        let prefixed = |name: &dyn ToString| format!("{prefix}{}", name.to_string());
         match tree {
-            UseTree::Path(path) => self.tree(&path.tree, &format!("{}::", with(&path.ident))),
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(tree, prefix)),
+            UseTree::Path(path) => self.add_tree(&path.tree, &format!("{}::", prefixed(&path.ident))),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_tree(tree, prefix)),
             UseTree::Glob(_) => self.paths.push(format!("{prefix}*")),
             UseTree::Name(name) if name.ident == "self" => {
                 let path = prefix.trim_end_matches("::").to_owned();
                 let name = path.rsplit("::").next().unwrap_or_default().to_owned();
                 self.imported.insert(name, path);
             }
-            UseTree::Name(name) => drop(self.imported.insert(name.ident.to_string(), with(&name.ident))),
-            UseTree::Rename(name) => drop(self.imported.insert(name.rename.to_string(), with(&name.ident))),
+            UseTree::Name(name) => drop(self.imported.insert(name.ident.to_string(), prefixed(&name.ident))),
+            UseTree::Rename(name) => drop(self.imported.insert(name.rename.to_string(), prefixed(&name.ident))),
         }
     }
 }
@@ -175,7 +179,7 @@ impl<'ast> Visit<'ast> for Visitor {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.tree(&item.tree, "");
+        self.add_tree(&item.tree, "");
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -203,7 +207,7 @@ mod tests {
     use super::*;
 
     /// Returns the forbidden paths in a source text.
-    fn found(text: &str) -> Vec<&'static str> {
+    fn forbidden_paths(text: &str) -> Vec<&'static str> {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("run")).unwrap();
         fs::write(folder.path().join("run/list.rs"), text).unwrap();
@@ -221,18 +225,18 @@ mod tests {
             "fn f() { csv::Reader::from_path(p); }",
             "fn f(reader: csv::Reader<File>) {}",
         ] {
-            assert_eq!(found(text), ["csv"], "{text}");
+            assert_eq!(forbidden_paths(text), ["csv"], "{text}");
         }
-        assert!(found("fn csv(csv: u8) { csv } struct Csv { csv: u8 }").is_empty());
+        assert!(forbidden_paths("fn csv(csv: u8) { csv } struct Csv { csv: u8 }").is_empty());
     }
 
     #[test]
     fn parser_is_found_by_its_function_and_by_its_derive() {
-        assert_eq!(found("fn f() { serde_json::from_str::<Value>(text); }"), ["serde_json::from_str"]);
-        assert_eq!(found("use serde_json as j; fn f() { j::from_slice(b) }"), ["serde_json::from_slice"]);
-        assert_eq!(found("use serde_json::{json, from_reader as read};"), ["serde_json::from_reader"]);
-        assert_eq!(found("#[derive(Debug, serde::Deserialize)] struct Line;"), ["serde::Deserialize"]);
-        assert!(found("use serde_json::{Value, json}; use serde::Serialize;").is_empty());
+        assert_eq!(forbidden_paths("fn f() { serde_json::from_str::<Value>(text); }"), ["serde_json::from_str"]);
+        assert_eq!(forbidden_paths("use serde_json as j; fn f() { j::from_slice(b) }"), ["serde_json::from_slice"]);
+        assert_eq!(forbidden_paths("use serde_json::{json, from_reader as read};"), ["serde_json::from_reader"]);
+        assert_eq!(forbidden_paths("#[derive(Debug, serde::Deserialize)] struct Line;"), ["serde::Deserialize"]);
+        assert!(forbidden_paths("use serde_json::{Value, json}; use serde::Serialize;").is_empty());
     }
 
     #[test]
@@ -245,7 +249,7 @@ mod tests {
             ("use object_store::ObjectStore;", "object_store"),
             ("use durable_fs::AtomicFile;", "durable_fs"),
         ] {
-            assert_eq!(found(text), [path], "{text}");
+            assert_eq!(forbidden_paths(text), [path], "{text}");
         }
     }
 
@@ -256,6 +260,6 @@ mod tests {
 
     #[test]
     fn tests_of_a_module_are_ignored() {
-        assert!(found("#[cfg(test)] mod tests { use std::fs; use csv::Reader; }").is_empty());
+        assert!(forbidden_paths("#[cfg(test)] mod tests { use std::fs; use csv::Reader; }").is_empty());
     }
 }

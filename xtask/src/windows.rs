@@ -12,32 +12,32 @@ const TARGET: &str = "x86_64-pc-windows-gnu";
 const COMPILER: &str = "x86_64-w64-mingw32-gcc";
 
 /// Packages whose tests run on Windows, too. They need no server.
-const TESTED: [&str; 1] = ["aignostics-durable-fs"];
+const TESTED_PACKAGES: [&str; 1] = ["aignostics-durable-fs"];
 
 /// Checks all crates. Without the toolchain, the check is skipped, or fails if `required` is true.
 pub(crate) fn run(root: &Path, required: bool) -> Result<()> {
-    if let Some(missing) = missing()? {
-        ensure!(!required, "{missing}");
-        say(&format!("SKIPPED: {missing}"));
+    if let Some(reason) = missing_toolchain()? {
+        ensure!(!required, "{reason}");
+        say(&format!("SKIPPED: {reason}"));
         return Ok(());
     }
     let unpublished = ["xtask", "consumer", "sqlite-cache", "transfer"].map(|name| ["--exclude", name]);
     let options = ["clippy", "--locked", "--target", TARGET, "--workspace", "--all-features", "--lib", "--bins"];
     let mut clippy = cargo(root, &[&options, unpublished.as_flattened(), &["--", "-D", "warnings"]].concat());
-    // The package of aws-lc contains its assembled code, so that NASM is not needed.
+    // Uses the assembled code in the package of aws-lc, so that NASM is not needed.
     run_command(clippy.env("AWS_LC_SYS_PREBUILT_NASM", "1"))?;
     if !is_installed("wine") {
         say("SKIPPED: tests in Wine: install the package wine64");
         return Ok(());
     }
-    let packages = TESTED.map(|name| ["--package", name]);
+    let packages = TESTED_PACKAGES.map(|name| ["--package", name]);
     let mut test = cargo(root, &[&["test", "--locked", "--target", TARGET], packages.as_flattened()].concat());
     let variable = format!("CARGO_TARGET_{}_RUNNER", TARGET.replace('-', "_").to_uppercase());
     test.env(variable, "wine").env("WINEDEBUG", "-all").env("WINEPATH", libraries(root)?);
     run_command(test.env("WINEPREFIX", root.join("target/wine")))
 }
 
-/// Compiles the libraries that old versions of Wine lack, and returns their folder.
+/// Compiles the libraries that are missing in old versions of Wine, and returns their folder.
 fn libraries(root: &Path) -> Result<PathBuf> {
     let folder = root.join("target/wine-libraries");
     fs::create_dir_all(&folder)?;
@@ -48,7 +48,7 @@ fn libraries(root: &Path) -> Result<PathBuf> {
 }
 
 /// Returns the reason why the code cannot be compiled.
-fn missing() -> Result<Option<String>> {
+fn missing_toolchain() -> Result<Option<String>> {
     let folder = output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]))?;
     if !Path::new(folder.trim()).exists() {
         return Ok(Some(format!("the target is not installed: run `rustup target add {TARGET}`")));

@@ -1,6 +1,6 @@
 //! `cargo xtask wording`: finds phrases that are hard to read in comments, messages and documents.
 //!
-//! A finding is a place to read again. The number of findings is limited, so that it can fall but not rise.
+//! A finding is a sentence to review. The number of findings is limited.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::process::{output, say};
 /// The maximum number of findings.
 const LIMIT: usize = 25;
 
-/// Phrases for which the field has a standard term, and clauses without a subject.
+/// Phrases with a standard technical term, and clauses without a subject.
 const PHRASES: [&str; 26] = [
     "nobody",
     "whoever",
@@ -75,8 +75,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 /// Returns true for Rust, documents and settings that are written by hand.
 fn is_checked(name: &str) -> bool {
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-    let is_written = !name.contains("/generated/") && !name.starts_with("LICENSE") && name != "xtask/src/wording.rs";
-    is_written && matches!(extension, Some("rs" | "md" | "toml"))
+    let is_handwritten =
+        !name.contains("/generated/") && !name.starts_with("LICENSE") && name != "xtask/src/wording.rs";
+    is_handwritten && matches!(extension, Some("rs" | "md" | "toml"))
 }
 
 fn findings(name: &str, line: &str) -> Vec<String> {

@@ -22,7 +22,8 @@ pub(crate) struct Arguments {
     /// Parameter of the query, NAME=VALUE. Can be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| parse_pair(text, '='))]
     query: Vec<(String, String)>,
-    /// Member of the JSON body, NAME=VALUE; numbers, true, false and null are not texts. Can be repeated
+    /// Member of the JSON body, NAME=VALUE; numbers, true, false and null are sent as such, other values as strings.
+    /// Can be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = |text: &str| parse_pair(text, '='), conflicts_with = "body")]
     field: Vec<(String, String)>,
     /// File with the body, or - for standard input
@@ -45,7 +46,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Returns true for a method that changes nothing.
+    /// Returns true if the method changes nothing on the platform.
     fn is_read_only(&self) -> bool {
         matches!(self.method, Method::Get | Method::Head)
     }
@@ -53,8 +54,8 @@ impl Arguments {
 
 fn parse_method(text: &str) -> Result<Method, String> {
     let methods = [Method::Get, Method::Head, Method::Post, Method::Put, Method::Delete];
-    let found = methods.into_iter().find(|method| method.to_string().eq_ignore_ascii_case(text));
-    found.ok_or_else(|| "expected GET, HEAD, POST, PUT or DELETE".to_owned())
+    let method = methods.into_iter().find(|method| method.to_string().eq_ignore_ascii_case(text));
+    method.ok_or_else(|| "expected GET, HEAD, POST, PUT or DELETE".to_owned())
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {
@@ -64,12 +65,12 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let request = build_request(&arguments).await?;
     let client = context.client(if arguments.is_read_only() { Activity::Reading } else { Activity::Changing })?;
-    let root = client.settings().api_root.clone();
-    request.url(&root).map_err(CliError::bad_input)?;
-    let is_submission = request.is_submission(&root);
+    let api_root = client.settings().api_root.clone();
+    request.url(&api_root).map_err(CliError::bad_input)?;
+    let is_submission = request.is_submission(&api_root);
     if is_submission {
         let question =
-            "submit a run, which is billed and is submitted again if the command is repeated (`run submit` is not)?";
+            "submit a run, which is billed, and another one with each repetition (`run submit` submits it once)?";
         arguments.confirm.ask(question).await?;
     }
     if arguments.all {
@@ -109,7 +110,7 @@ async fn read_body(path: &str) -> Result<Vec<u8>, CliError> {
     input::read(path).await.with_context(|| format!("cannot read {name}")).map_err(CliError::bad_input)
 }
 
-/// Prints a response, and returns the failure of its status.
+/// Prints a response, and returns an error if its status is not a success.
 fn print_response(response: &RawResponse, arguments: &Arguments, is_submission: bool) -> Result<(), CliError> {
     let show_secrets = arguments.show_secrets;
     if arguments.include {
@@ -126,8 +127,8 @@ fn print_response(response: &RawResponse, arguments: &Arguments, is_submission: 
         None => print_bytes(&response.masked_body())?,
     }
     if is_submission && response.is_uncertain() {
-        let uncertain = anyhow!("the platform responded with {status} to the submission: it may have been accepted");
-        return Err(CliError::new(UNCERTAIN_REQUEST, uncertain));
+        let error = anyhow!("the platform responded with {status} to the submission: it may have been accepted");
+        return Err(CliError::new(UNCERTAIN_REQUEST, error));
     }
     if (200..300).contains(&status) {
         return Ok(());

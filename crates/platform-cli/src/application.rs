@@ -58,7 +58,7 @@ impl ApplicationVersionArgs {
     }
 }
 
-/// Returns the requested version, or the highest.
+/// Returns `requested`, or else the highest available version of the application.
 pub(crate) async fn resolve_version(
     client: &Client,
     application: &ApplicationId,
@@ -118,10 +118,10 @@ async fn list(context: &Context) -> Result<(), CliError> {
 async fn describe(id: &ApplicationId, context: &Context) -> Result<(), CliError> {
     let client = context.read_client()?;
     let application = client.applications().get(id).await?;
-    Ok(context.output.print_object(&application, || text(&application, &context.output))?)
+    Ok(context.output.print_object(&application, || application_text(&application, &context.output))?)
 }
 
-fn text(application: &Application, output: &Output) -> String {
+fn application_text(application: &Application, output: &Output) -> String {
     let fields = output.fields([
         ("application", application.application_id.to_string()),
         ("name", application.name.clone()),

@@ -65,7 +65,7 @@ async fn doctor(service: &Service, output: &Output) -> Result<(), CliError> {
 }
 
 fn print_token(token: &AccessToken, min_remaining: Duration, form: Form) -> Result<(), CliError> {
-    let is_long_enough = token.expires_at().is_none_or(|end| SystemClock.now() + min_remaining <= end);
+    let is_long_enough = token.expires_at().is_none_or(|expiry| SystemClock.now() + min_remaining <= expiry);
     if !is_long_enough {
         let error = match token.specified_expiry() {
             None => anyhow!("the expiry of the token is unknown: omit --min-ttl"),

@@ -25,11 +25,11 @@ pub(crate) enum Action {
     #[command(after_help = copy::HELP)]
     Copy(copy::Arguments),
     /// List the objects whose keys match, or all objects
-    Find(Find),
+    Find(FindArgs),
     /// Download and verify objects, in folders that follow their keys
     Download(download::Arguments),
     /// Delete objects, after confirmation
-    Delete(delete::Delete),
+    Delete(delete::DeleteArgs),
     /// Delete all objects of the bucket, after confirmation
     Purge(delete::DeletionArgs),
     /// List or abort unfinished multipart uploads
@@ -64,7 +64,7 @@ pub(crate) struct KeyArgs {
 }
 
 #[derive(Args)]
-pub(crate) struct Find {
+pub(crate) struct FindArgs {
     #[command(flatten)]
     selection: ObjectSelection,
     /// Show sizes and times (always on)
@@ -112,24 +112,24 @@ impl ObjectSelection {
     /// Returns the selected objects. A pattern or key without a match is an error, which lists the existing objects.
     async fn require_matches(&self, bucket: &Bucket) -> Result<Vec<ObjectEntry>, CliError> {
         let selected = bucket.select(&self.patterns, self.keys.what_is_key).await?;
-        let Some(text) = selected.unmatched.first() else { return Ok(selected.objects) };
+        let Some(unmatched) = selected.unmatched.first() else { return Ok(selected.objects) };
         let keys: Vec<_> = bucket.list("").map_ok(|entry| entry.key).take(MAX_NAMES + 1).try_collect().await?;
-        let message = format!("no object of {} matches '{text}'", bucket.root());
-        Err(CliError::no_match(message, text, &keys))
+        let message = format!("no object of {} matches '{unmatched}'", bucket.root());
+        Err(CliError::no_match(message, unmatched, &keys))
     }
 }
 
-/// Prints the errors of objects, and returns an error with their number: "{failed} of {count} {verdict}".
-fn report_failures(errors: &[String], count: usize, verdict: &str, context: &Context) -> Result<(), CliError> {
+/// Prints the errors of objects. If there are any, returns the error "{number of errors} of {count} {failure}".
+fn report_failures(errors: &[String], count: usize, failure: &str, context: &Context) -> Result<(), CliError> {
     context.output.print_failures(errors);
     match errors.len() {
         0 => Ok(()),
-        failed => Err(CliError::incomplete(format_args!("{failed} of {count} {verdict}"))),
+        failed => Err(CliError::incomplete(format_args!("{failed} of {count} {failure}"))),
     }
 }
 
-async fn find(arguments: &Find, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
-    let Find { selection, signed_urls, .. } = arguments;
+async fn find(arguments: &FindArgs, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
+    let FindArgs { selection, signed_urls, .. } = arguments;
     let objects = selection.objects(bucket).await?;
     let url = |entry: &ObjectEntry| bucket.get_url(&entry.key, None).map(|url| url.expose().to_string());
     let mut values = Vec::new();

@@ -19,7 +19,7 @@ use url::Url;
 use crate::error::{CliError, is_login_required, with_rejected_credential};
 use crate::form::Form;
 use crate::interruption::{EndFlag, Interruption};
-use crate::transfers::Transfers;
+use crate::transfers::AllTransferArgs;
 use crate::waiting;
 
 /// The options for the connection to the platform.
@@ -72,7 +72,7 @@ impl ConnectionArgs {
     }
 
     /// Creates the service, which holds the login and creates clients.
-    fn service(&self, activity: Activity, transfers: Transfers, output: &Output) -> Result<Service, CliError> {
+    fn service(&self, activity: Activity, transfers: AllTransferArgs, output: &Output) -> Result<Service, CliError> {
         let mut settings = self.settings()?;
         settings.limit_retries(activity, io::stderr().is_terminal(), self.retry_for);
         transfers.apply(&mut settings.transfer);
@@ -111,10 +111,10 @@ impl Context {
 
     /// Returns the service, which holds the login and creates clients. The first call creates it for this activity.
     pub(crate) fn service(&self, activity: Activity) -> Result<&Service, CliError> {
-        self.service_with(activity, Transfers::default())
+        self.service_with(activity, AllTransferArgs::default())
     }
 
-    fn service_with(&self, activity: Activity, transfers: Transfers) -> Result<&Service, CliError> {
+    fn service_with(&self, activity: Activity, transfers: AllTransferArgs) -> Result<&Service, CliError> {
         if let Some(service) = self.service.get() {
             return Ok(service);
         }
@@ -122,8 +122,8 @@ impl Context {
         Ok(self.service.get_or_init(|| service))
     }
 
-    /// If the platform rejected a configured credential, replaces the advice to log in, which would not help, with the
-    /// name of the credential.
+    /// Names the configured credential that the platform rejected. Without one, returns the failure unchanged: its
+    /// advice to log in helps only users of a stored login.
     pub(crate) fn name_rejected_credential(&self, failure: CliError) -> CliError {
         let Some(service) = self.service.get() else { return failure };
         let credential = &service.settings().credential;
@@ -137,7 +137,7 @@ impl Context {
 
     /// Returns a client for the logged-in user, without prompts.
     pub(crate) fn client(&self, activity: Activity) -> Result<Client, CliError> {
-        self.client_with(activity, Transfers::default())
+        self.client_with(activity, AllTransferArgs::default())
     }
 
     /// Returns a client for a command that only reads.
@@ -151,11 +151,11 @@ impl Context {
     }
 
     /// Returns a client for a command that transfers files with these options.
-    pub(crate) fn transfer_client(&self, transfers: impl Into<Transfers>) -> Result<Client, CliError> {
+    pub(crate) fn transfer_client(&self, transfers: impl Into<AllTransferArgs>) -> Result<Client, CliError> {
         self.client_with(Activity::Transferring, transfers.into())
     }
 
-    fn client_with(&self, activity: Activity, transfers: Transfers) -> Result<Client, CliError> {
+    fn client_with(&self, activity: Activity, transfers: AllTransferArgs) -> Result<Client, CliError> {
         let client = self.service_with(activity, transfers)?.client().map_err(CliError::bad_input)?;
         let client = client.with_critical_sections(&self.interruption.sections);
         Ok(self.timeout().into_iter().fold(client, Client::with_deadline))
@@ -166,28 +166,30 @@ impl Context {
         self.connection.timeout
     }
 
-    /// Runs `work` within the user's time limit. Waits for an open critical section and for a redemption before it reports the timeout.
+    /// Runs `work` within the time limit of `--timeout`. An open critical section and a redemption may exceed the
+    /// limit.
     pub(crate) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
         let mut work = Box::pin(work);
-        let Some(time) = self.timeout() else { return work.await };
+        let Some(limit) = self.timeout() else { return work.await };
         tokio::select! {
-            // Reports this limit first: the requests have the same limit but start later.
+            // Polls this timeout first. A request has the same limit but starts later, and its error would be less
+            // clear.
             biased;
-            _ = tokio::time::timeout(time, std::future::pending::<()>()) => {}
+            _ = tokio::time::timeout(limit, std::future::pending::<()>()) => {}
             outcome = &mut work => return outcome,
         }
         let sections = &self.interruption.sections;
         sections.close();
-        let end = tokio::time::Instant::now() + SECTION_LIMIT;
+        let deadline = tokio::time::Instant::now() + SECTION_LIMIT;
         let must_continue =
-            || (sections.is_open() && tokio::time::Instant::now() < end) || has_redemption_without_source();
+            || (sections.is_open() && tokio::time::Instant::now() < deadline) || has_redemption_without_source();
         match poll_while(work.as_mut(), must_continue).await {
             Some(outcome) => outcome,
-            None => Err(CliError::timed_out(format_args!("timed out after {} s", time.as_secs()))),
+            None => Err(CliError::timed_out(format_args!("timed out after {} s", limit.as_secs()))),
         }
     }
 
-    /// Runs `work` in a critical section, so that it is not interrupted.
+    /// Runs `work` in a critical section, which a signal or a timeout does not interrupt.
     pub(crate) async fn in_critical_section<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,

@@ -46,8 +46,8 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Cli
     let results = open_results(&arguments.output).await?;
 
     let emulator = Emulator::start().await.context("cannot start the emulator")?;
-    let (api, identity) = (emulator.api_root(), emulator.issuer());
-    step(&progress, 1, &format!("emulator started: API {api}, identity provider {identity}"));
+    let (api, issuer) = (emulator.api_root(), emulator.issuer());
+    step(&progress, 1, &format!("emulator started: API {api}, identity provider {issuer}"));
     let client = log_in(&emulator, &progress).await?;
     let (application, version) = pick_application(&client).await?;
     step(&progress, 3, &format!("application {application} {}", version.version_number));
@@ -61,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<(), Cli
     results.create_subfolders(&names).await.map_err(folder_error)?;
 
     let bucket = client.bucket().await?;
-    let submission = describe(&application, &version, &slides, &bucket)?;
+    let submission = build_submission(&application, &version, &slides, &bucket)?;
     validate(&version, &submission, SystemClock.now()).map_err(CliError::bad_input)?;
     upload_all(&bucket, &slides, &progress).await?;
     let run = client.runs().submit(submission).await?;
@@ -78,7 +78,7 @@ fn step(bars: &ProgressBars, number: u8, text: &str) {
     bars.note(&format!("[{number}/{STEPS}] {text}"));
 }
 
-/// Opens the result folder, so that its errors occur before anything is uploaded or billed.
+/// Opens the result folder before anything is uploaded or billed, so that its errors cost nothing.
 async fn open_results(path: &Path) -> Result<ResultFolder, CliError> {
     ResultFolder::open(path).await.map_err(folder_error)
 }
@@ -111,16 +111,16 @@ async fn log_in(emulator: &Emulator, progress: &ProgressBars) -> Result<Client, 
 
 async fn pick_application(client: &Client) -> Result<(ApplicationId, ApplicationVersion), CliError> {
     let applications: Vec<_> = client.applications().list().try_collect().await?;
-    let found = applications
+    let first_available = applications
         .into_iter()
         .find_map(|application| Some((application.application_id, application.latest_version?.number)));
-    let (id, latest) = found.context("no application is available to the user")?;
+    let (id, latest) = first_available.context("no application is available to the user")?;
     let version = client.applications().version(&id, &latest).await?;
     Ok((id, version))
 }
 
-/// Returns one run of all slides, with signed URLs of objects that are uploaded later.
-fn describe(
+/// Returns the submission of one run of all slides, with signed URLs of objects that are uploaded later.
+fn build_submission(
     application: &ApplicationId,
     version: &ApplicationVersion,
     slides: &[Slide],

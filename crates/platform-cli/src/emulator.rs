@@ -112,19 +112,19 @@ pub(crate) async fn run(arguments: Arguments, (output, signals): (&Output, &mut 
             child::run(child_command(&command, &variables)?, signals).await
         }
         Some(Action::Export) | None => {
-            let ready = if arguments.print_env {
+            let startup_text = if arguments.print_env {
                 variables.iter().fold(String::new(), |lines, (name, value)| lines + &format!("{name}={value}\n"))
             } else {
                 emulator.description(ca_certificate.as_deref(), &variables).to_string()
             };
-            print(ready)?;
+            print(startup_text)?;
             Err(CliError::signal(signals.next().await))
         }
     }
 }
 
-/// Returns a command with the variables of the emulator, and without the credential, the profile and other secrets of the
-/// caller, which belong to another platform.
+/// Returns a command with the variables of the emulator. The credential, the profile and other secrets of the caller
+/// are removed, because they belong to another platform.
 fn child_command(command: &[OsString], variables: &[(&'static str, String)]) -> Result<Command, CliError> {
     let (program, arguments) = command.split_first().context("the command is missing")?;
     let mut child = Command::new(program);
@@ -157,8 +157,8 @@ fn builder(arguments: &Arguments) -> Result<EmulatorBuilder, CliError> {
     config.cors_origins.extend(arguments.cors_origin.iter().cloned());
     if let Some(issuer) = &arguments.issuer {
         let missing = || anyhow!("--issuer requires --config with a table [external_issuer] (audience and subjects)");
-        let trusted = config.external_issuer.as_mut().ok_or_else(|| CliError::bad_input(missing()))?;
-        trusted.issuer.clone_from(issuer);
+        let external_issuer = config.external_issuer.as_mut().ok_or_else(|| CliError::bad_input(missing()))?;
+        external_issuer.issuer.clone_from(issuer);
     }
     let fixture = arguments.fixture.as_deref().map(Fixture::read).transpose().map_err(CliError::bad_input)?;
     let builder = Emulator::builder().with_config(config).with_address(arguments.address).with_port(arguments.port);

@@ -27,7 +27,7 @@ impl Classify for Errors {
         details(error)
     }
 
-    /// The error of a credential is complete. The errors above it say only that no token is available.
+    /// Returns the error of a credential, if any. The errors above it add only that no token is available.
     fn complete_cause(error: &anyhow::Error) -> Option<CompleteCause<'_>> {
         let mut chain = error.chain().enumerate();
         chain.find_map(|(position, cause)| {
@@ -36,7 +36,7 @@ impl Classify for Errors {
     }
 }
 
-/// Returns the operation of the platform that failed, as its id in the OpenAPI document.
+/// Returns the id in the OpenAPI document of the operation that failed.
 pub(crate) fn failed_operation(error: &anyhow::Error) -> Option<&'static str> {
     let platform = |pipeline: &platform_pipeline::Error| Some(pipeline.platform()?.api()?.operation());
     error.chain().find_map(|cause| match cause.downcast_ref::<platform_pipeline::Error>() {
@@ -45,15 +45,15 @@ pub(crate) fn failed_operation(error: &anyhow::Error) -> Option<&'static str> {
     })
 }
 
-/// Names the credential that was rejected, unless the error names it already. `kind` is that of the credential, and `name`
-/// the setting that names it.
+/// Names the credential that was rejected, unless the error names it already. `kind` describes the kind of credential,
+/// and `name` is the name of its setting.
 pub(crate) fn with_rejected_credential(failure: CliError, kind: &'static str, name: &str) -> CliError {
     failure.map(|error| {
         if error.chain().any(<dyn StdError>::is::<CredentialError>) {
             return error;
         }
-        let is_by_platform = error.chain().find_map(|cause| cause.downcast_ref::<Error>()?.api()).is_some();
-        let (reason, remedy) = if is_by_platform {
+        let is_rejected_by_platform = error.chain().find_map(|cause| cause.downcast_ref::<Error>()?.api()).is_some();
+        let (reason, remedy) = if is_rejected_by_platform {
             (format!("the platform rejected the token ({error})"), "provide another token")
         } else {
             let reason = format!("the identity provider refused it ({})", error.root_cause());
@@ -75,7 +75,7 @@ pub(crate) fn lookup_instructions(token: &str) -> Vec<String> {
 /// Returns the details of an error from the platform or from validation.
 fn details(error: &anyhow::Error) -> Vec<String> {
     let pipeline = error.downcast_ref::<platform_pipeline::Error>();
-    let own = pipeline.into_iter().flat_map(|error| error.details().iter().cloned());
+    let pipeline_details = pipeline.into_iter().flat_map(|error| error.details().iter().cloned());
     let error = error.downcast_ref::<Error>().or_else(|| pipeline?.platform());
     let problems = error.into_iter().flat_map(|error| error.problems().iter().map(ToString::to_string));
     let api = error.and_then(Error::api);
@@ -83,7 +83,7 @@ fn details(error: &anyhow::Error) -> Vec<String> {
     let snippet = api.and_then(|api| api.snippet()).map(str::to_owned);
     let token = error.and_then(Error::submission_token);
     let lookup = token.into_iter().flat_map(lookup_instructions);
-    let unmatched = error.and_then(Error::unmatched_selection);
-    let existing = unmatched.into_iter().flat_map(|selection| similar(selection.wanted(), selection.existing()));
-    own.chain(problems).chain(refusals).chain(snippet).chain(lookup).chain(existing).collect()
+    let selection = error.and_then(Error::unmatched_selection);
+    let similar_names = selection.into_iter().flat_map(|selection| similar(selection.wanted(), selection.existing()));
+    pipeline_details.chain(problems).chain(refusals).chain(snippet).chain(lookup).chain(similar_names).collect()
 }

@@ -21,8 +21,9 @@ pub(crate) struct Interruption {
 #[derive(Debug)]
 struct FollowedRun {
     run: RunId,
-    resume: String,
-    end: EndFlag,
+    /// The command line that continues to follow the run.
+    resume_command: String,
+    end_flag: EndFlag,
 }
 
 /// A flag that is set when the followed run has ended. Clones are cheap.
@@ -56,11 +57,12 @@ impl Sections for Interruption {
 }
 
 impl Interruption {
-    /// Records that the command follows `run`, and that `resume` continues it.
-    pub(crate) fn follow(&self, run: &RunId, resume: String) -> EndFlag {
-        let end = EndFlag::default();
-        *self.followed.borrow_mut() = Some(FollowedRun { run: run.clone(), resume, end: end.clone() });
-        end
+    /// Records that the command follows `run`, and that `resume_command` continues it.
+    pub(crate) fn follow(&self, run: &RunId, resume_command: String) -> EndFlag {
+        let end_flag = EndFlag::default();
+        let followed = FollowedRun { run: run.clone(), resume_command, end_flag: end_flag.clone() };
+        *self.followed.borrow_mut() = Some(followed);
+        end_flag
     }
 
     /// Adds information about interrupted work to a failure.
@@ -72,7 +74,7 @@ impl Interruption {
         let unresolved = self.sections.take_unresolved();
         let submission = unresolved.iter().find(|creation| matches!(creation, Creation::Run(_) | Creation::UnknownRun));
         match (submission.or(unresolved.first()), &*self.followed.borrow()) {
-            (Some(creation), _) => uncertain(creation),
+            (Some(creation), _) => uncertain_failure(creation),
             (None, Some(followed)) => followed.explain(failure),
             (None, None) => failure,
         }
@@ -81,9 +83,9 @@ impl Interruption {
 
 impl FollowedRun {
     fn explain(&self, failure: CliError) -> CliError {
-        let Self { run, resume, end } = self;
-        let resume = format!("resume: {resume}");
-        if end.0.load(Ordering::Relaxed) {
+        let Self { run, resume_command, end_flag } = self;
+        let resume = format!("resume: {resume_command}");
+        if end_flag.0.load(Ordering::Relaxed) {
             return failure.with_interrupted_work(&format!("run {run} has ended"), vec![resume]);
         }
         let details = vec![resume, format!("cancel: aignostics run cancel {run}")];
@@ -95,22 +97,20 @@ impl FollowedRun {
 }
 
 /// Returns the failure of a request that may have created something.
-fn uncertain(creation: &Creation) -> CliError {
-    let stopped = "the command was stopped before the platform responded";
-    let accepted = format!("{stopped} to the submission: it may have been accepted");
+fn uncertain_failure(creation: &Creation) -> CliError {
+    let interruption = "the command was stopped before the platform responded";
+    let message = format!("{interruption} to the submission: it may have been accepted");
     match creation {
-        Creation::Run(submission) => {
-            CliError::with_details(UNCERTAIN, accepted, lookup_instructions(&submission.token))
-        }
-        Creation::UnknownRun => CliError::with_details(UNCERTAIN_REQUEST, accepted, Vec::new()),
+        Creation::Run(submission) => CliError::with_details(UNCERTAIN, message, lookup_instructions(&submission.token)),
+        Creation::UnknownRun => CliError::with_details(UNCERTAIN_REQUEST, message, Vec::new()),
         Creation::ShareToken => CliError::with_details(
             UNCERTAIN,
-            format!("{stopped}: a share token may exist, and its secret is lost"),
+            format!("{interruption}: a share token may exist, and its secret is lost"),
             vec!["it gives access to no run; create another one".to_owned()],
         ),
         _ => CliError::with_details(
             UNCERTAIN,
-            format!("{stopped}: the grant may exist"),
+            format!("{interruption}: the grant may exist"),
             vec!["look it up: aignostics run share audit".to_owned()],
         ),
     }

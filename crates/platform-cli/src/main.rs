@@ -142,11 +142,11 @@ fn main() -> ExitCode {
         return CliError::bad_input(error).report(format).into();
     }
     report_missing_threads::<Errors>(format, |limit| drop(auth_core::finish_redemptions(limit)));
-    let page = || GUIDE.apply_to(Arguments::command());
-    let code = |outcome: Result<(), CliError>| outcome.map_or_else(|failure| failure.report(format), |()| 0);
+    let parser = || GUIDE.apply_to(Arguments::command());
+    let exit_code = |outcome: Result<(), CliError>| outcome.map_or_else(|failure| failure.report(format), |()| 0);
     let code = match command {
-        Command::Completions(arguments) => code(completions::run(arguments, page()).map_err(CliError::from)),
-        Command::Man(arguments) => code(man::run(&arguments, page(), &GUIDE, &output).map_err(CliError::from)),
+        Command::Completions(arguments) => exit_code(completions::run(arguments, parser()).map_err(CliError::from)),
+        Command::Man(arguments) => exit_code(man::run(&arguments, parser(), &GUIDE, &output).map_err(CliError::from)),
         // The child receives the signals itself once it runs.
         Command::Action(Action::Bucket(bucket::Action::Exec(arguments))) => {
             terminal::run(true, format, REDEMPTIONS, async |signals| {
@@ -168,8 +168,8 @@ fn main() -> ExitCode {
         }),
         // The child of `emulator exec` receives the signals itself.
         Command::Emulator(arguments) => {
-            let exits = !arguments.has_child();
-            terminal::run(exits, format, REDEMPTIONS, async |signals| {
+            let exits_on_signal = !arguments.has_child();
+            terminal::run(exits_on_signal, format, REDEMPTIONS, async |signals| {
                 let context = Context::new(output, form, connection);
                 Box::pin(context.with_timeout(emulator::run(arguments, (&context.output, signals)))).await
             })

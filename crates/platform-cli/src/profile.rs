@@ -24,12 +24,12 @@ pub(crate) enum Action {
 pub(crate) fn run(action: &Action, output: &Output) -> Result<(), CliError> {
     match action {
         Action::List => {
-            let profiles = read()?;
+            let profiles = read_profiles()?;
             let values: Vec<_> = profiles.names().map(|name| json!({ "name": name })).collect();
             Ok(output.print_array(&values, || profiles.names().collect::<Vec<_>>().join("\n"))?)
         }
         Action::Show { name } => {
-            let profiles = read()?;
+            let profiles = read_profiles()?;
             if !profiles.names().any(|profile| profile == name) {
                 let names: Vec<_> = profiles.names().map(str::to_owned).collect();
                 return Err(CliError::no_match(format!("no profile '{name}' exists"), name, &names));
@@ -43,7 +43,7 @@ pub(crate) fn run(action: &Action, output: &Output) -> Result<(), CliError> {
     }
 }
 
-fn read() -> Result<Profiles, CliError> {
+fn read_profiles() -> Result<Profiles, CliError> {
     Profiles::for_current_user().map_err(|error: ProfileError| CliError::bad_input(anyhow!(error)))
 }
 

@@ -51,14 +51,14 @@ impl RunBars {
                 if let Some(left) = totals.time_left {
                     self.bytes.set_message(format!("{} left", rounded_duration(left)));
                 }
-                if let Some((_, known)) = &mut *state {
-                    *known = Some(*totals);
+                if let Some((_, latest_totals)) = &mut *state {
+                    *latest_totals = Some(*totals);
                 }
             }
             _ => return,
         }
         if let Some((run, totals)) = &*state {
-            self.bars.line_if_due(|| line(run, totals.as_ref(), SystemClock.now()));
+            self.bars.line_if_due(|| progress_line(run, totals.as_ref(), SystemClock.now()));
         }
     }
 }
@@ -71,7 +71,7 @@ impl Drop for RunBars {
 }
 
 /// Returns a line about a run and the download of its results.
-fn line(run: &RunProgress, totals: Option<&Totals>, now: SystemTime) -> String {
+fn progress_line(run: &RunProgress, totals: Option<&Totals>, now: SystemTime) -> String {
     let mut line = format!("run {}: {}/{} items ended, {}", run.id, run.ended, run.items, describe(run, now));
     if let Some(totals) = totals.filter(|totals| totals.bytes > 0) {
         line += &format!("; {} of {} downloaded", bytes(totals.durable), bytes(totals.bytes));
@@ -100,15 +100,15 @@ mod tests {
     #[test]
     fn state_queue_and_time_left_are_described() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
-        let at = |ended, items_ahead, state| {
+        let progress = |ended, items_ahead, state| {
             let submitted_at = now - Duration::from_secs(600);
             RunProgress::new("run".into(), state, submitted_at).with_items(ended, 10).with_items_ahead(items_ahead)
         };
-        assert_eq!(describe(&at(0, Some(12), RunState::Pending), now), "pending, 12 items ahead, 10 min");
-        assert_eq!(describe(&at(5, Some(0), RunState::Processing), now), "processing, 10 min, about 10 min left");
-        assert_eq!(describe(&at(10, None, RunState::Terminated), now), "terminated");
+        assert_eq!(describe(&progress(0, Some(12), RunState::Pending), now), "pending, 12 items ahead, 10 min");
+        assert_eq!(describe(&progress(5, Some(0), RunState::Processing), now), "processing, 10 min, about 10 min left");
+        assert_eq!(describe(&progress(10, None, RunState::Terminated), now), "terminated");
         assert_eq!(
-            line(&at(2, None, RunState::Processing), None, now),
+            progress_line(&progress(2, None, RunState::Processing), None, now),
             "run run: 2/10 items ended, processing, 10 min, about 40 min left"
         );
     }

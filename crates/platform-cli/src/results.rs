@@ -20,13 +20,13 @@ struct ReportDocument<'a> {
 pub(crate) fn print(report: &RunReport, folder: &Path, output: &Output) -> Result<(), CliError> {
     output.print_failures(report.problems());
     let document = ReportDocument { folder: folder.display().to_string(), report };
-    let printed = output.print_object(&document, || text(report, folder, output));
+    let print_result = output.print_object(&document, || report_text(report, folder, output));
     // The exit code reports failures even if printing failed.
     check_outcome(report)?;
-    Ok(printed?)
+    Ok(print_result?)
 }
 
-pub(crate) fn text(report: &RunReport, folder: &Path, output: &Output) -> String {
+pub(crate) fn report_text(report: &RunReport, folder: &Path, output: &Output) -> String {
     let artifacts = |item: &ItemReport| {
         let verified = item.artifacts.iter().filter(|artifact| artifact.outcome.is_ok()).count();
         format!("{verified}/{}", item.artifacts.len())

@@ -37,13 +37,13 @@ pub(crate) enum Action {
     /// Upload the slides of a table to the organization's bucket; objects that already exist are skipped
     Upload(Box<upload::Arguments>),
     /// Validate a table or a submission without submitting it
-    Validate(Box<submit::Validate>),
+    Validate(Box<submit::ValidateArgs>),
     /// Submit a run from a table of slides or from a submission in JSON
     Submit(Box<submit::Arguments>),
     /// Prepare, upload, submit and download in one command; a repeated call resumes and submits nothing twice
     Execute(Box<execute::Arguments>),
     /// Wait for the end of a run and show it. Exit code 6: some items failed; 1: timed out
-    Wait(describe::Wait),
+    Wait(describe::WaitArgs),
     /// Stream the events of a run: one line for each item that ends, and one for the end of the run
     #[command(after_help = watch::HELP)]
     Watch(watch::Arguments),
@@ -54,43 +54,43 @@ pub(crate) enum Action {
     Sync(Box<sync::Arguments>),
     /// Verify the files of a result folder against its manifest
     #[command(after_help = folder::VERIFY_HELP)]
-    Verify(folder::Verify),
+    Verify(folder::VerifyArgs),
     /// Remove entries from the manifest of a result folder
     #[command(after_help = folder::FORGET_HELP)]
-    Forget(folder::Forget),
+    Forget(folder::ForgetArgs),
     /// List and remove the files that interrupted downloads left in a folder
     #[command(after_help = folder::CLEAN_HELP)]
-    Clean(folder::Clean),
+    Clean(folder::CleanArgs),
     /// List runs, newest first
     List(Box<list::Arguments>),
     /// Show a run, its progress and the outcomes of its items
     Describe(describe::Arguments),
     /// Download or delete the results of a run
     #[command(subcommand)]
-    Result(Results),
+    Result(ResultAction),
     /// Cancel a run; a terminated run does not change
     Cancel(cancel::Arguments),
     /// Cancel all active runs that match a filter
-    CancelByFilter(cancel::ByFilter),
+    CancelByFilter(cancel::CancelByFilterArgs),
     /// Print the metadata of a run as JSON
-    DumpMetadata(metadata::Dump),
+    DumpMetadata(metadata::DumpArgs),
     /// Print the metadata of an item as JSON, including a signed URL of its slide
-    DumpItemMetadata(metadata::DumpItem),
+    DumpItemMetadata(metadata::DumpItemArgs),
     /// Replace the metadata of a run
-    UpdateMetadata(metadata::Update),
+    UpdateMetadata(metadata::UpdateArgs),
     /// Replace the metadata of an item
-    UpdateItemMetadata(metadata::UpdateItem),
+    UpdateItemMetadata(metadata::UpdateItemArgs),
     /// Share runs and list who can read them
     #[command(subcommand)]
     Share(share::Action),
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Results {
+pub(crate) enum ResultAction {
     /// Wait for the end of a run and download its results into a folder of the run
     Download(Box<download::Arguments>),
     /// Delete the results of a terminated run permanently
-    Delete(cancel::Delete),
+    Delete(cancel::DeleteResultsArgs),
 }
 
 pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliError> {
@@ -116,8 +116,8 @@ pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliErro
         Action::Verify(arguments) => folder::verify(arguments, context).await,
         Action::Forget(arguments) => folder::forget(arguments, context).await,
         Action::Clean(arguments) => folder::clean(arguments, context).await,
-        Action::Result(Results::Download(arguments)) => Box::pin(download::run(*arguments, context, true)).await,
-        Action::Result(Results::Delete(arguments)) => cancel::delete(arguments, context).await,
+        Action::Result(ResultAction::Download(arguments)) => Box::pin(download::run(*arguments, context, true)).await,
+        Action::Result(ResultAction::Delete(arguments)) => cancel::delete(arguments, context).await,
     }
 }
 
@@ -146,15 +146,15 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    /// Returns a handle of the run, with the share token if given.
+    /// Returns a handle of the run, which uses the share token if one is given.
     pub(crate) async fn handle(&self, client: &Client) -> Result<RunHandle, CliError> {
         let run = client.run(self.run.as_str());
-        let text = match &self.share_token_file {
+        let token_text = match &self.share_token_file {
             Some(path) => input::read_text(path).await.map(Some),
             None => Ok(std::env::var("AIGNOSTICS_SHARE_TOKEN").ok()),
         };
-        let text = text.context("cannot read the share token").map_err(CliError::bad_input)?;
-        let secret = text.as_deref().and_then(|text| text.lines().next()).map(|line| Secret::new(line.trim()));
+        let token_text = token_text.context("cannot read the share token").map_err(CliError::bad_input)?;
+        let secret = token_text.as_deref().and_then(|text| text.lines().next()).map(|line| Secret::new(line.trim()));
         Ok(secret.into_iter().fold(run, RunHandle::with_share_token))
     }
 }

@@ -19,11 +19,11 @@ const THUMBNAIL_SIZE: u32 = 1024;
 #[derive(Subcommand)]
 pub(crate) enum Action {
     /// Describe slides: format, images, resolution and its source, checksum, identifying data
-    Inspect(Inspect),
+    Inspect(InspectArgs),
 }
 
 #[derive(Args)]
-pub(crate) struct Inspect {
+pub(crate) struct InspectArgs {
     /// Slides in TIFF or DICOM, or zip archives of DICOM
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -33,7 +33,7 @@ pub(crate) struct Inspect {
 }
 
 pub(crate) async fn run(action: Action, output: &Output) -> Result<(), CliError> {
-    let Action::Inspect(Inspect { files, thumbnail }) = action;
+    let Action::Inspect(InspectArgs { files, thumbnail }) = action;
     if thumbnail.is_some() && files.len() != 1 {
         return Err(CliError::bad_input(anyhow!("--thumbnail takes one slide, not {}", files.len())));
     }
@@ -43,28 +43,28 @@ pub(crate) async fn run(action: Action, output: &Output) -> Result<(), CliError>
         Ok(slide) => json!(slide),
         Err(error) => json!({ "file": path.display().to_string(), "error": error_chain(error) }),
     });
-    let texts: Vec<_> = slides.iter().flatten().map(|slide| text(slide, output)).collect();
+    let texts: Vec<_> = slides.iter().flatten().map(|slide| slide_text(slide, output)).collect();
     if !output.is_table() || !texts.is_empty() {
         output.print_array(&values.collect::<Vec<_>>(), || texts.join("\n\n"))?;
     }
-    let failed: Vec<_> = slides.iter().filter_map(|slide| Some(error_chain(slide.as_ref().err()?))).collect();
-    if !failed.is_empty() {
-        output.print_failures(&failed);
-        let (failed, count) = (failed.len(), slides.len());
+    let errors: Vec<_> = slides.iter().filter_map(|slide| Some(error_chain(slide.as_ref().err()?))).collect();
+    if !errors.is_empty() {
+        output.print_failures(&errors);
+        let (failed, count) = (errors.len(), slides.len());
         return Err(CliError::bad_input(anyhow!("{failed} of {count} files cannot be read as slides")));
     }
     match (thumbnail, files.into_iter().next()) {
-        (Some(picture), Some(slide)) => detached(move || write_thumbnail(&slide, &picture)).await?,
+        (Some(thumbnail_path), Some(slide)) => detached(move || write_thumbnail(&slide, &thumbnail_path)).await?,
         _ => Ok(()),
     }
 }
 
-fn write_thumbnail(slide: &Path, picture: &Path) -> Result<(), CliError> {
+fn write_thumbnail(slide: &Path, thumbnail_path: &Path) -> Result<(), CliError> {
     let thumbnail = slide_metadata::thumbnail(slide, THUMBNAIL_SIZE).map_err(CliError::bad_input)?;
-    Ok(thumbnail.save(picture).with_context(|| format!("cannot write '{}'", picture.display()))?)
+    Ok(thumbnail.save(thumbnail_path).with_context(|| format!("cannot write '{}'", thumbnail_path.display()))?)
 }
 
-fn text(SlideReport { path, slide, crc32c, .. }: &SlideReport, output: &Output) -> String {
+fn slide_text(SlideReport { path, slide, crc32c, .. }: &SlideReport, output: &Output) -> String {
     let resolution = slide.resolution.map_or_else(|| "not stated".to_owned(), |resolution| resolution.to_string());
     let mut fields = vec![
         ("file", path.display().to_string()),
@@ -74,12 +74,12 @@ fn text(SlideReport { path, slide, crc32c, .. }: &SlideReport, output: &Output) 
         ("resolution", resolution),
         ("CRC32C", crc32c.to_string()),
     ];
-    let lines = |lines: Vec<String>| lines.join("\n");
+    let joined = |lines: Vec<String>| lines.join("\n");
     if !slide.warnings.is_empty() {
-        fields.push(("warnings", lines(slide.warnings.iter().map(ToString::to_string).collect())));
+        fields.push(("warnings", joined(slide.warnings.iter().map(ToString::to_string).collect())));
     }
     if !slide.identifiers.is_empty() {
-        fields.push(("may identify", lines(slide.identifiers.iter().map(ToString::to_string).collect())));
+        fields.push(("may identify", joined(slide.identifiers.iter().map(ToString::to_string).collect())));
     }
     let pixels = |(width, height): (u32, u32)| format!("{width} × {height}");
     let columns: [Column<'_, ImageDescription>; 6] = [

@@ -61,7 +61,7 @@ pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliErro
         Action::Health => health(context).await,
         Action::Info(_) => info(context),
         Action::Config { change: None } => config(context),
-        Action::Config { change: Some(change) } => self::change(&change, &context.output),
+        Action::Config { change: Some(change) } => change_setting(&change, &context.output),
     }
 }
 
@@ -111,7 +111,7 @@ async fn health(context: &Context) -> Result<(), CliError> {
     }
 }
 
-fn change(change: &Change, output: &Output) -> Result<(), CliError> {
+fn change_setting(change: &Change, output: &Output) -> Result<(), CliError> {
     let file = SettingsFile::for_current_user().map_err(CliError::bad_input)?;
     let path = file.path().display();
     match change {
@@ -134,15 +134,15 @@ fn change(change: &Change, output: &Output) -> Result<(), CliError> {
 
 fn config(context: &Context) -> Result<(), CliError> {
     let settings = context.settings()?;
-    let described = settings.describe();
+    let description = settings.describe();
     let variables = settings.sources.iter().map(|(name, source)| {
         let mut variable = json!(source);
         variable["name"] = json!(name);
         variable
     });
-    let value = json!({ "settings": described, "variables": variables.collect::<Vec<_>>() });
+    let value = json!({ "settings": description, "variables": variables.collect::<Vec<_>>() });
     let text = || {
-        let fields = context.output.json_fields(&described);
+        let fields = context.output.json_fields(&description);
         if settings.sources.is_empty() {
             return fields;
         }

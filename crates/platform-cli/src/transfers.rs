@@ -8,9 +8,9 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use platform_resources::{ByteSize, ResultsTarget, TransferSettings};
 use terminal::arguments::{choice, parse_duration};
 
-/// Options of uploads and downloads. Each has a setting.
+/// The options that uploads and downloads share. Each has a setting.
 #[derive(Args, Clone, Copy, Debug, Default)]
-struct TransferArgs {
+struct SharedTransferArgs {
     /// Number of concurrent requests, 1 to 256 [env: `AIGNOSTICS_TRANSFER_JOBS`] [default: 16 for downloads; 4 files and 12
     /// parts for uploads]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Transfer")]
@@ -25,7 +25,7 @@ struct TransferArgs {
     chunk_size: Option<u64>,
 }
 
-/// The option of downloads.
+/// The option of downloads only.
 #[derive(Args, Clone, Copy, Debug, Default)]
 struct DigestArgs {
     /// Compute the SHA-256 of each file, in addition to the CRC32C [env: `AIGNOSTICS_TRANSFER_SHA256`] [default: yes]
@@ -33,7 +33,7 @@ struct DigestArgs {
     sha256: Option<bool>,
 }
 
-/// The option of uploads.
+/// The option of uploads only.
 #[derive(Args, Clone, Copy, Debug, Default)]
 struct UploadTimeoutArgs {
     /// Maximum time without progress of an upload, such as 5m, for proxies that store it before they forward it [env:
@@ -46,7 +46,7 @@ struct UploadTimeoutArgs {
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct DownloadTransferArgs {
     #[command(flatten)]
-    args: TransferArgs,
+    args: SharedTransferArgs,
     #[command(flatten)]
     digest: DigestArgs,
 }
@@ -55,35 +55,35 @@ pub(crate) struct DownloadTransferArgs {
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct UploadTransferArgs {
     #[command(flatten)]
-    args: TransferArgs,
+    args: SharedTransferArgs,
     #[command(flatten)]
     timeout: UploadTimeoutArgs,
 }
 
 /// The options of a command that downloads and uploads.
 #[derive(Args, Clone, Copy, Debug, Default)]
-pub(crate) struct Transfers {
+pub(crate) struct AllTransferArgs {
     #[command(flatten)]
-    args: TransferArgs,
+    args: SharedTransferArgs,
     #[command(flatten)]
     digest: DigestArgs,
     #[command(flatten)]
     timeout: UploadTimeoutArgs,
 }
 
-impl From<DownloadTransferArgs> for Transfers {
+impl From<DownloadTransferArgs> for AllTransferArgs {
     fn from(DownloadTransferArgs { args, digest }: DownloadTransferArgs) -> Self {
         Self { args, digest, ..Self::default() }
     }
 }
 
-impl From<UploadTransferArgs> for Transfers {
+impl From<UploadTransferArgs> for AllTransferArgs {
     fn from(UploadTransferArgs { args, timeout }: UploadTransferArgs) -> Self {
         Self { args, timeout, ..Self::default() }
     }
 }
 
-impl Transfers {
+impl AllTransferArgs {
     /// Replaces the settings for which there are options.
     pub(crate) fn apply(self, settings: &mut TransferSettings) {
         let Self { args, digest, timeout } = self;
@@ -95,8 +95,8 @@ impl Transfers {
     }
 }
 
-/// Returns the parser of a folder or the address of a store.
-pub(crate) fn target() -> impl TypedValueParser<Value = ResultsTarget> {
+/// Returns a parser for the path of a folder or the address of a store.
+pub(crate) fn target_parser() -> impl TypedValueParser<Value = ResultsTarget> {
     PathBufValueParser::new().try_map(ResultsTarget::parse)
 }
 

@@ -10,8 +10,8 @@ use crate::error::{CliError, WRONG_ADDRESS, failed_operation};
 /// Adds the existing applications to the error of an application that does not exist.
 pub(crate) async fn explain(failure: CliError, id: &ApplicationId, client: &Client) -> CliError {
     let operation = failure.error().and_then(failed_operation);
-    let is_of_document = operation.is_some_and(|operation| operation.contains("document"));
-    if !failure.is(Kind::NOT_FOUND) || failure.kind() == WRONG_ADDRESS || is_of_document {
+    let is_document_operation = operation.is_some_and(|operation| operation.contains("document"));
+    if !failure.is(Kind::NOT_FOUND) || failure.kind() == WRONG_ADDRESS || is_document_operation {
         return failure;
     }
     let applications = client.applications().list().map_ok(|application| application.application_id.to_string());

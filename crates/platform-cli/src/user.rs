@@ -72,18 +72,18 @@ impl LoginArgs {
 
     fn methods(&self, service: &Service) -> LoginMethods {
         let has_device = service.settings().client_id_device.is_some();
-        let device = |methods: LoginMethods| methods.with_device(Arc::new(DevicePrompt));
-        let headless = auth_oauth::headless_reason();
-        match headless {
-            _ if self.device => device(LoginMethods::none()),
+        let with_device = |methods: LoginMethods| methods.with_device(Arc::new(DevicePrompt));
+        let headless_reason = auth_oauth::headless_reason();
+        match headless_reason {
+            _ if self.device => with_device(LoginMethods::none()),
             Some(reason) if has_device && !self.no_browser => {
                 tracing::info!(reason, "no browser is available; using the device flow");
-                device(LoginMethods::none())
+                with_device(LoginMethods::none())
             }
             _ => {
-                let browser = SystemBrowser::new(!self.no_browser && headless.is_none());
+                let browser = SystemBrowser::new(!self.no_browser && headless_reason.is_none());
                 let methods = LoginMethods::none().with_browser(Arc::new(browser));
-                if has_device { device(methods) } else { methods }
+                if has_device { with_device(methods) } else { methods }
             }
         }
     }
@@ -97,18 +97,18 @@ pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliErro
     })?;
     match action {
         Action::Login { relogin, with_refresh_token, method } => {
-            let logged_in = if with_refresh_token {
-                log_in_with(service, refresh_token().await?).await
+            let new_identity = if with_refresh_token {
+                log_in_with_refresh_token(service, read_refresh_token().await?).await
             } else {
-                identity(service, method.methods(service), relogin).await
+                log_in_and_identify(service, method.methods(service), relogin).await
             };
-            // The hint would be to log in.
-            let logged_in =
-                logged_in.map_err(|error| if is_login_required(&error) { error.without_hint() } else { error })?;
-            let user = &logged_in.me.user;
+            // The hint of this error is to log in, which has just failed.
+            let new_identity =
+                new_identity.map_err(|error| if is_login_required(&error) { error.without_hint() } else { error })?;
+            let user = &new_identity.me.user;
             let name = user.name.as_ref().or(user.email.as_ref()).unwrap_or(&user.id);
-            context.output.note(format!("logged in as {name} of {}", logged_in.me.organization.id));
-            Ok(context.output.print_object(&logged_in.describe(), String::new)?)
+            context.output.note(format!("logged in as {name} of {}", new_identity.me.organization.id));
+            Ok(context.output.print_object(&new_identity.describe(), String::new)?)
         }
         Action::Logout => match service.log_out().await {
             Err(error) if error.is_not_logged_in() => Err(CliError::bad_input(error)),
@@ -128,21 +128,21 @@ pub(crate) async fn run(action: Action, context: &Context) -> Result<(), CliErro
             // Without a terminal, no user would see the prompt.
             let prompts = relogin || method.is_set() || io::stderr().is_terminal();
             let methods = if prompts { method.methods(service) } else { LoginMethods::none() };
-            let identity = identity(service, methods, relogin).await?;
+            let identity = log_in_and_identify(service, methods, relogin).await?;
             let credential = identity.credential.to_string();
             let identity = if no_mask_secrets { identity.describe_with_secrets() } else { identity.describe() };
-            Ok(context.output.or_json().print_object(&identity, || text(&context.output, &identity, credential))?)
+            Ok(context.output.or_json().print_object(&identity, || table(&context.output, &identity, credential))?)
         }
     }
 }
 
-async fn log_in_with(service: &Service, token: Secret) -> Result<Identity, CliError> {
+async fn log_in_with_refresh_token(service: &Service, token: Secret) -> Result<Identity, CliError> {
     service.log_in_with(token).await?;
     Ok(service.identity().await?)
 }
 
 /// Reads a refresh token from stdin.
-async fn refresh_token() -> Result<Secret, CliError> {
+async fn read_refresh_token() -> Result<Secret, CliError> {
     let read = detached(|| {
         let mut text = String::new();
         io::stdin().take(MAX_TOKEN_BYTES).read_to_string(&mut text).map(|_| text)
@@ -154,31 +154,31 @@ async fn refresh_token() -> Result<Secret, CliError> {
     }
 }
 
-fn text(output: &Output, identity: &Value, credential: String) -> String {
+fn table(output: &Output, identity: &Value, credential: String) -> String {
     let field = |path: &str| match identity.pointer(path) {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),
         Some(other) => other.to_string(),
     };
     // A token that is not a JWT has no claims.
-    let claim = |text: String| if text.is_empty() { "unknown".to_owned() } else { text };
-    let end = identity.pointer("/token/expires_at").and_then(Value::as_u64);
-    let end = end.map(|seconds| output.time(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
+    let claim_or_unknown = |text: String| if text.is_empty() { "unknown".to_owned() } else { text };
+    let expiry = identity.pointer("/token/expires_at").and_then(Value::as_u64);
+    let expiry = expiry.map(|seconds| output.time(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
     output.fields([
         ("user", field("/user/id")),
         ("name", field("/user/name")),
         ("e-mail", field("/user/email")),
         ("organization", field("/organization/id")),
-        ("role", claim(field("/role"))),
-        ("issuer", claim(field("/token/issuer"))),
-        ("token expires", claim(end.unwrap_or_default())),
+        ("role", claim_or_unknown(field("/role"))),
+        ("issuer", claim_or_unknown(field("/token/issuer"))),
+        ("token expires", claim_or_unknown(expiry.unwrap_or_default())),
         ("credential", credential),
     ])
 }
 
-/// Logs in, and returns the user.
-async fn identity(service: &Service, methods: LoginMethods, again: bool) -> Result<Identity, CliError> {
-    if again {
+/// Logs in, if necessary or with `is_relogin`, and returns the user.
+async fn log_in_and_identify(service: &Service, methods: LoginMethods, is_relogin: bool) -> Result<Identity, CliError> {
+    if is_relogin {
         Box::pin(service.log_in(methods)).await?;
     } else {
         Box::pin(service.ensure_login(methods)).await?;

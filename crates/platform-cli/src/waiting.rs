@@ -1,4 +1,4 @@
-//! Messages while requests wait for a host that fails.
+//! Messages for requests that wait until a failing host recovers.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,17 +11,17 @@ use terminal::time::{time_of_day, timestamp};
 /// The time after which the first message is printed.
 const NOTICE_DELAY: Duration = Duration::from_secs(10);
 
-/// Returns circuit breakers that report waits on stderr.
+/// Returns the circuit breakers of all hosts, which report waits on stderr.
 pub(crate) fn hosts_with_notices(output: &Output) -> Hosts {
     let output = output.clone();
     Hosts::with_observer(NOTICE_DELAY, move |event| {
         let now = SystemClock.now();
-        output.print_progress(|| to_json(event, now), || text(event, now));
+        output.print_progress(|| event_json(event, now), || event_text(event, now));
     })
 }
 
-/// Returns the text of a wait. Times are in UTC, as in logs.
-fn text(event: &RetryEvent, now: SystemTime) -> String {
+/// Returns the message about an event. Times are in UTC, as in logs.
+fn event_text(event: &RetryEvent, now: SystemTime) -> String {
     match event {
         RetryEvent::Waiting(wait) => format!(
             "waiting for {}, which has been failing since {}: {}; next attempt in {} s, giving up at {}",
@@ -38,8 +38,8 @@ fn text(event: &RetryEvent, now: SystemTime) -> String {
     }
 }
 
-/// Returns the JSON of a wait.
-fn to_json(event: &RetryEvent, now: SystemTime) -> Value {
+/// Returns the event in JSON.
+fn event_json(event: &RetryEvent, now: SystemTime) -> Value {
     match event {
         RetryEvent::Waiting(wait) => json!({
             "event": "waiting", "host": wait.host, "cause": wait.cause, "since": timestamp(now - wait.elapsed),

@@ -1,4 +1,4 @@
-//! The commands `demo` and `emulator` of a build without the feature `emulator`. They fail, with any arguments.
+//! The commands `demo` and `emulator` of a build without the feature `emulator`. They accept any arguments, and fail.
 
 use std::ffi::OsString;
 use std::future::{Ready, ready};
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn any_arguments_end_in_the_reason_and_exit_code_2() {
+    async fn any_arguments_fail_with_the_reason_and_exit_code_2() {
         let command = Arguments::augment_args(clap::Command::new("emulator"));
         let matches = command.try_get_matches_from(["emulator", "--port", "7", "exec", "--", "sh"]).unwrap();
         let arguments = Arguments::from_arg_matches(&matches).unwrap();

@@ -1,4 +1,5 @@
-//! A program that uses the platform with its own provider of tokens and a cache in Redis. It depends on no OAuth crate.
+//! A program that uses the platform with its own provider of tokens and a cache in Redis. It does not depend on an
+//! OAuth crate.
 
 #[cfg(test)]
 #[path = "../../support/needs.rs"]
@@ -62,7 +63,7 @@ mod tests {
 
     impl Drop for Redis {
         fn drop(&mut self) {
-            // It may have ended.
+            // The server may have ended already.
             let _ = self.0.kill();
             let _ = self.0.wait();
         }

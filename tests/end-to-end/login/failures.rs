@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{UserHome, automatic};
+use super::{UserHome, start_with_automatic_login};
 use crate::command::{BINARY, CommandResult, Sandbox};
 use crate::emulator::{RunningEmulator, journal};
 
@@ -22,8 +22,8 @@ fn interrupted_refresh_keeps_the_login() {
     // The refresh token is already rotated, and the response takes a second.
     home.inject_fault(&json!({ "kind": "bandwidth", "bytes_per_second": 1500 }));
 
-    // It refreshes the login, because no token is valid that long.
-    let mut renewing = home.command(&["auth", "token", "--min-ttl", "25h"]).stdout(Stdio::null()).spawn().unwrap();
+    // The command refreshes the login, because no token is valid for 25 h.
+    let mut refreshing = home.command(&["auth", "token", "--min-ttl", "25h"]).stdout(Stdio::null()).spawn().unwrap();
     let request_count = || {
         home.runtime
             .block_on(journal(&running))
@@ -32,16 +32,16 @@ fn interrupted_refresh_keeps_the_login() {
             .count()
     };
     while request_count() < 2 {}
-    assert!(Command::new("kill").args(["-INT", &renewing.id().to_string()]).status().unwrap().success());
-    assert_eq!(renewing.wait().unwrap().code(), Some(130));
+    assert!(Command::new("kill").args(["-INT", &refreshing.id().to_string()]).status().unwrap().success());
+    assert_eq!(refreshing.wait().unwrap().code(), Some(130));
     home.run(&["auth", "token", "--min-ttl", "1h"]).assert_code(0);
     // The login is refreshed again, with the refresh token that was stored.
-    let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
-    assert!(renewed.stderr.contains("does not issue tokens that are valid for"), "{}", renewed.stderr);
+    let second_refresh = home.run(&["auth", "token", "--min-ttl", "25h"]);
+    assert!(second_refresh.stderr.contains("does not issue tokens that are valid for"), "{}", second_refresh.stderr);
 }
 
 /// Returns the kind of the error in the last line of JSON output.
-fn kind(result: &CommandResult) -> Value {
+fn error_kind(result: &CommandResult) -> Value {
     let error: Value = serde_json::from_str(result.stderr.trim().lines().next_back().unwrap()).unwrap();
     error["error"]["kind"].clone()
 }
@@ -49,12 +49,12 @@ fn kind(result: &CommandResult) -> Value {
 #[test]
 fn login_fails_after_its_timeout() {
     let sandbox = Sandbox::new();
-    let running = automatic(&sandbox);
+    let running = start_with_automatic_login(&sandbox);
     let home = UserHome::new(&sandbox, &running);
-    for way in [&["login", "--device"][..], &["login", "--no-browser"], &["whoami", "--device"]] {
-        let result = home.run(&[&["user"], way, &["--timeout", "1s", "--format", "json"]].concat());
+    for login_command in [&["login", "--device"][..], &["login", "--no-browser"], &["whoami", "--device"]] {
+        let result = home.run(&[&["user"], login_command, &["--timeout", "1s", "--format", "json"]].concat());
         result.assert_code(1);
-        assert_eq!(kind(&result), "time_out", "{}", result.stderr);
+        assert_eq!(error_kind(&result), "time_out", "{}", result.stderr);
         assert!(result.stderr.starts_with("to log in, open "), "{}", result.stderr);
     }
     home.run(&["auth", "token"]).assert_code(4);
@@ -77,9 +77,9 @@ fn timed_out_refresh_keeps_the_login() {
     home.inject_fault(&json!({ "kind": "bandwidth", "bytes_per_second": 700 }));
     let result = home.run(&["auth", "token", "--min-ttl", "25h", "--timeout", "1s", "--format", "json"]);
     result.assert_code(1);
-    assert_eq!(kind(&result), "time_out", "{}", result.stderr);
-    let renewed = home.run(&["auth", "token", "--min-ttl", "25h"]);
-    assert!(renewed.stderr.contains("does not issue tokens that are valid for"), "{}", renewed.stderr);
+    assert_eq!(error_kind(&result), "time_out", "{}", result.stderr);
+    let second_refresh = home.run(&["auth", "token", "--min-ttl", "25h"]);
+    assert!(second_refresh.stderr.contains("does not issue tokens that are valid for"), "{}", second_refresh.stderr);
 }
 
 #[test]
@@ -103,19 +103,23 @@ fn failed_refresh_keeps_the_token_for_other_processes() {
 #[test]
 fn failed_logout_is_reported() {
     let sandbox = Sandbox::new();
-    let running = automatic(&sandbox);
+    let running = start_with_automatic_login(&sandbox);
     let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);
     login.succeeded();
     let files = std::fs::read_dir(home.cache().join("logins")).unwrap().map(|file| file.unwrap().path());
     let file = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "json")).unwrap();
-    // A folder with the temporary name of a killed writer cannot be deleted like a file.
+    // Logout deletes temporary files of killed writers, but it cannot delete a folder with such a name.
     let obstacle = file.with_extension("tmp");
     std::fs::create_dir(&obstacle).unwrap();
-    let out = home.run(&["user", "logout"]);
-    out.assert_code(1);
-    assert!(out.stderr.contains(obstacle.to_str().unwrap()) && !out.stderr.contains("logged out"), "{}", out.stderr);
+    let logout = home.run(&["user", "logout"]);
+    logout.assert_code(1);
+    assert!(
+        logout.stderr.contains(obstacle.to_str().unwrap()) && !logout.stderr.contains("logged out"),
+        "{}",
+        logout.stderr
+    );
     home.run(&["auth", "token"]).assert_code(0);
     std::fs::remove_dir(&obstacle).unwrap();
     home.run(&["user", "logout"]).assert_code(0);
@@ -125,7 +129,7 @@ fn failed_logout_is_reported() {
 #[test]
 fn login_that_cannot_be_stored_is_not_started() {
     let sandbox = Sandbox::new();
-    let running = automatic(&sandbox);
+    let running = start_with_automatic_login(&sandbox);
     let home = UserHome::new(&sandbox, &running);
     let result = home.command(&["user", "login", "--no-browser"]).env("AIGNOSTICS_CACHE_DIR", "/proc/nowhere").output();
     let result = CommandResult::of(&result.unwrap());
@@ -142,7 +146,7 @@ fn login_survives_full_disk() {
         return;
     }
     let sandbox = Sandbox::new();
-    let running = automatic(&sandbox);
+    let running = start_with_automatic_login(&sandbox);
     let home = UserHome::new(&sandbox, &running);
     let login = home.start(&["user", "login", "--no-browser"]);
     home.visit(&login.line);

@@ -7,7 +7,7 @@ use auth_core::{AccessToken, TokenCache, TokenError, TokenKey, TokenRecord};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 /// The maximum wait for another process that writes.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID";
 
@@ -19,14 +19,14 @@ pub(crate) struct SqliteTokenCache(Mutex<Connection>);
 impl SqliteTokenCache {
     /// Opens the database, and creates it if necessary.
     pub(crate) fn open(path: &Path) -> Result<Self, TokenError> {
-        // SQLite would create it with the default mode. Its journal gets the mode of the file.
+        // SQLite would create the file with the default mode. Its journal gets the mode of the file.
         let mut options = OpenOptions::new();
         options.create(true).append(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(path).map_err(TokenError::cache)?;
         let connection = Connection::open(path).map_err(TokenError::cache)?;
-        connection.busy_timeout(BUSY).map_err(TokenError::cache)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(TokenError::cache)?;
         connection.execute(SCHEMA, []).map_err(TokenError::cache)?;
         Ok(Self(Mutex::new(connection)))
     }
@@ -71,11 +71,11 @@ impl TokenCache for SqliteTokenCache {
         let mut connection = self.connection();
         let mut compare = || {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let found = find(&transaction, key)?.is_some_and(|kept| kept.is_same(rejected));
-            if found {
+            let is_rejected = find(&transaction, key)?.is_some_and(|stored| stored.is_same(rejected));
+            if is_rejected {
                 remove(&transaction, key)?;
             }
-            transaction.commit().map(|()| found)
+            transaction.commit().map(|()| is_rejected)
         };
         compare().map_err(TokenError::cache)
     }

@@ -21,7 +21,7 @@ fn client(root: &str, path: &Path, calls: Arc<AtomicUsize>) -> Result<Client, Bo
     });
     let mut settings = Settings::at(&root.parse()?)?;
     settings.retry.limit = Duration::ZERO;
-    // SQLite blocks, so that its calls run on other threads than the requests.
+    // `Blocking` runs the calls on separate threads, because SQLite blocks the thread of its caller.
     let cache = Arc::new(Blocking::new(SqliteTokenCache::open(path)?));
     let builder = Client::builder(settings).with_token_provider(service);
     // Without an identity, a persistent cache is refused: it could give the token to another user.

@@ -21,16 +21,16 @@ pub(crate) fn gray(width: u16, height: u16, restart: Option<u16>) -> Vec<u8> {
         segment(0xdd, &blocks.to_be_bytes());
     }
     segment(0xda, &[3, 1, 0, 2, 0, 3, 0, 0, 63, 0]);
-    let mut left = usize::from(width.div_ceil(8)) * usize::from(height.div_ceil(8));
-    let step = restart.map_or(left, usize::from);
+    let mut remaining_blocks = usize::from(width.div_ceil(8)) * usize::from(height.div_ceil(8));
+    let blocks_per_interval = restart.map_or(remaining_blocks, usize::from);
     for number in 0.. {
-        let bits = 6 * left.min(step);
+        let bits = 6 * remaining_blocks.min(blocks_per_interval);
         file.extend(vec![0; bits / 8]);
         if !bits.is_multiple_of(8) {
             file.push(0xff >> (bits % 8));
         }
-        left -= left.min(step);
-        if left == 0 {
+        remaining_blocks -= remaining_blocks.min(blocks_per_interval);
+        if remaining_blocks == 0 {
             break;
         }
         file.extend([0xff, 0xd0 + number % 8]);

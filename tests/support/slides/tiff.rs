@@ -47,7 +47,7 @@ pub(crate) enum Pixels {
     JpegTiles(u16),
 }
 
-/// A directory.
+/// An image, which is one directory of the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
     pub(crate) width: u32,
@@ -88,7 +88,7 @@ impl Image {
     }
 }
 
-/// A file: pieces at their offsets, with nothing between them.
+/// A file: pieces at their offsets. The bytes between them are zero.
 #[derive(Clone, Debug)]
 pub(crate) struct Tiff {
     layout: Layout,
@@ -99,8 +99,8 @@ pub(crate) struct Tiff {
     length: u64,
     /// The indices of the pieces that are pixels.
     pixels: Vec<usize>,
-    /// The offset of the next pixels, if they follow all directories.
-    late: Option<u64>,
+    /// The offset of the next pixels, if pixels are stored behind all directories.
+    pixel_offset: Option<u64>,
 }
 
 impl Tiff {
@@ -109,8 +109,15 @@ impl Tiff {
     }
 
     pub(crate) fn in_order(layout: Layout, big_endian: bool) -> Self {
-        let mut tiff =
-            Self { layout, big_endian, pieces: Vec::new(), link: (0, 4), length: 0, pixels: Vec::new(), late: None };
+        let mut tiff = Self {
+            layout,
+            big_endian,
+            pieces: Vec::new(),
+            link: (0, 4),
+            length: 0,
+            pixels: Vec::new(),
+            pixel_offset: None,
+        };
         let mut head = if big_endian { b"MM".to_vec() } else { b"II".to_vec() };
         match layout {
             Layout::Big => {
@@ -131,14 +138,14 @@ impl Tiff {
         tiff
     }
 
-    /// Leaves a hole, so that the next piece is behind `offset`.
+    /// Leaves a hole: the next piece is at or behind `offset`.
     pub(crate) fn skip_to(&mut self, offset: u64) {
         self.length = self.length.max(offset);
     }
 
     /// Places the pixels of subsequently added images behind `offset`, and behind all directories.
     pub(crate) fn put_pixels_behind(&mut self, offset: u64) {
-        self.late = Some(offset);
+        self.pixel_offset = Some(offset);
     }
 
     /// Adds a directory to the main chain.
@@ -146,11 +153,12 @@ impl Tiff {
         let offset = self.directory(image);
         let width = if self.layout == Layout::Classic { 4 } else { 8 };
         let bytes = self.number(offset, width);
-        let (piece, place) = self.link;
-        self.pieces[piece].1[place..place + width].copy_from_slice(&bytes);
+        let (piece, position) = self.link;
+        self.pieces[piece].1[position..position + width].copy_from_slice(&bytes);
         let last = self.pieces.len() - 1;
-        let high = if self.layout == Layout::Ndpi { 4 * Self::tags(image, &[], &[], &[]).len() } else { 0 };
-        self.link = (last, self.pieces[last].1.len() - high - width);
+        let upper_halves_length =
+            if self.layout == Layout::Ndpi { 4 * Self::tags(image, &[], &[], &[]).len() } else { 0 };
+        self.link = (last, self.pieces[last].1.len() - upper_halves_length - width);
     }
 
     fn number(&self, number: u64, width: usize) -> Vec<u8> {
@@ -170,7 +178,8 @@ impl Tiff {
         offset
     }
 
-    /// Returns the offsets and lengths of as many chunks as the image needs. All chunks are the same bytes.
+    /// Appends the pixels of an image. Returns the offset and length of each strip or tile, which all share the same
+    /// bytes.
     fn chunks(&mut self, image: &Image) -> (Vec<u64>, Vec<u32>) {
         let (width, height) = (u16::try_from(image.width).unwrap(), u16::try_from(image.height).unwrap());
         let plain = |width: u16, height: u16| vec![200; usize::from(width) * usize::from(height) * 3];
@@ -182,11 +191,11 @@ impl Tiff {
         };
         let length = u32::try_from(bytes.len()).unwrap();
         self.pixels.push(self.pieces.len());
-        let offset = match self.late {
-            Some(late) => {
-                self.late = Some(late + bytes.len() as u64);
-                self.pieces.push((late, bytes));
-                late
+        let offset = match self.pixel_offset {
+            Some(pixel_offset) => {
+                self.pixel_offset = Some(pixel_offset + bytes.len() as u64);
+                self.pieces.push((pixel_offset, bytes));
+                pixel_offset
             }
             None => self.append(bytes),
         };
@@ -235,7 +244,7 @@ impl Tiff {
             Layout::Big => (8, 8, 8),
             Layout::Classic | Layout::Ndpi => (2, 4, 4),
         };
-        let (mut entries, mut high) = (self.number(tags.len() as u64, count_width), Vec::new());
+        let (mut entries, mut upper_halves) = (self.number(tags.len() as u64, count_width), Vec::new());
         for (tag, value) in tags {
             let (kind, count, bytes, upper) = self.encode(&value);
             entries
@@ -249,11 +258,11 @@ impl Tiff {
             }
             field.resize(field_width, 0);
             entries.extend(field);
-            high.extend(upper);
+            upper_halves.extend(upper);
         }
         entries.extend(vec![0; if self.layout == Layout::Classic { 4 } else { 8 }]);
         if self.layout == Layout::Ndpi {
-            entries.extend(high);
+            entries.extend(upper_halves);
         }
         self.append(entries)
     }
@@ -298,7 +307,7 @@ impl Tiff {
 
     /// Returns the whole file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let length = self.late.unwrap_or(self.length).max(self.length);
+        let length = self.pixel_offset.unwrap_or(self.length).max(self.length);
         let mut bytes = vec![0; usize::try_from(length).unwrap()];
         for (offset, piece) in &self.pieces {
             let offset = usize::try_from(*offset).unwrap();
@@ -310,14 +319,14 @@ impl Tiff {
     /// Writes the file, with holes between the pieces.
     pub(crate) fn save(&self, path: &Path) {
         let mut file = File::create(path).unwrap();
-        file.set_len(self.late.unwrap_or(self.length).max(self.length)).unwrap();
+        file.set_len(self.pixel_offset.unwrap_or(self.length).max(self.length)).unwrap();
         for (offset, piece) in &self.pieces {
             file.seek(SeekFrom::Start(*offset)).unwrap();
             file.write_all(piece).unwrap();
         }
     }
 
-    /// Returns the offsets at which its structures begin and end.
+    /// Returns the offsets at which the pieces of the file begin and end.
     pub(crate) fn boundaries(&self) -> Vec<u64> {
         self.pieces.iter().flat_map(|(offset, piece)| [*offset, *offset + piece.len() as u64]).collect()
     }

@@ -1,4 +1,4 @@
-//! One slide for each structure, with the expected facts.
+//! A slide for each structure of the vendors, with the expected results.
 
 use super::tiff::{Image, Layout, Pixels, Tiff, Value, text};
 
@@ -38,7 +38,7 @@ pub(crate) fn generic(layout: Layout, pixels: Pixels) -> Tiff {
     Tiff::of(layout, [image, Image::new(128, 96, pixels).reduced(), Image::new(64, 48, pixels).reduced()])
 }
 
-/// Returns a slide whose first directory is a small, unmarked one.
+/// Returns a slide whose first directory is a preview that is not marked as such.
 pub(crate) fn preview_first() -> Tiff {
     let pixels = Pixels::JpegTiles(32);
     let image = |width, height, per_centimeter| Image::new(width, height, pixels).resolution(per_centimeter, 3);

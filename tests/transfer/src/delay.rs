@@ -1,4 +1,4 @@
-//! A proxy that delays what it forwards, and limits the rate of each connection.
+//! A proxy that delays the forwarded data, and limits the rate of each connection.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
-/// The maximum number of bytes in flight on a connection, as in a window of TCP.
-const WINDOW: usize = 16 << 20;
+/// The maximum number of bytes in flight on a connection, like the window of TCP.
+const WINDOW_BYTES: usize = 16 << 20;
 /// The maximum length of a piece.
-const PIECE: usize = 64 << 10;
+const MAX_PIECE_BYTES: usize = 64 << 10;
 
 /// The properties of a connection.
 #[derive(Clone, Copy)]
@@ -47,12 +47,12 @@ pub(crate) async fn run(to: SocketAddr, round_trip: Duration, bytes_per_second: 
 
 async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, link: Link) {
     let (sender, mut receiver) = mpsc::unbounded_channel::<(Instant, BytesMut)>();
-    let window = Semaphore::new(WINDOW / PIECE);
+    let window = Semaphore::new(WINDOW_BYTES / MAX_PIECE_BYTES);
     let read = async {
         loop {
-            let Ok(room) = window.acquire().await else { break };
-            room.forget();
-            let mut piece = BytesMut::with_capacity(PIECE);
+            let Ok(permit) = window.acquire().await else { break };
+            permit.forget();
+            let mut piece = BytesMut::with_capacity(MAX_PIECE_BYTES);
             match from.read_buf(&mut piece).await {
                 Ok(1..) if sender.send((Instant::now() + link.one_way, piece)).is_ok() => {}
                 _ => break,

@@ -26,19 +26,21 @@ pub(crate) struct Arguments {
     ca: Option<PathBuf>,
 }
 
+/// A line of the list.
 #[derive(Deserialize)]
-struct Line {
+struct ListedFile {
     url: String,
     name: String,
     bytes: u64,
     crc32c: Crc32c,
 }
 
+/// A signed URL that needs no further request.
 #[derive(Debug)]
-struct Ready(SignedUrl);
+struct ReadyUrl(SignedUrl);
 
 #[async_trait]
-impl Source for Ready {
+impl Source for ReadyUrl {
     async fn resolve(&self) -> Result<ResolvedUrl, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.0.clone().into())
     }
@@ -52,14 +54,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
         if arguments.defaults { downloader } else { downloader.with_durability(Durability::None).with_sha256(false) };
     let mut queue = Queue::default();
     for line in fs::read_to_string(&arguments.list)?.lines() {
-        let line: Line = serde_json::from_str(line)?;
+        let line: ListedFile = serde_json::from_str(line)?;
         queue.push(line.bytes, line);
     }
     let files = std::iter::from_fn(|| queue.pop());
     let fetching = stream::iter(files).map(|file| {
         let downloader = &downloader;
         async move {
-            let source = Ready(file.url.parse::<url::Url>().context("invalid URL")?.into());
+            let source = ReadyUrl(file.url.parse::<url::Url>().context("invalid URL")?.into());
             let expected = Expected::new(file.crc32c).with_bytes(file.bytes);
             let target = Target::within(&arguments.folder, [&file.name]);
             anyhow::Ok(downloader.fetch(&source, expected, &target, &|_| {}).await?)

@@ -1,4 +1,5 @@
-//! A user of the library that downloads files with ready URLs. `cargo xtask bench transfer` compares it with other programs.
+//! A program that downloads files with the library, from URLs in a list. `cargo xtask bench transfer` compares it with
+//! other programs.
 
 mod delay;
 mod download;

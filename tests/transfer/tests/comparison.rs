@@ -1,4 +1,4 @@
-//! The comparison of downloads at a hundredth of its size, so that it is known to work.
+//! A test of the comparison of downloads, at a hundredth of its size.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -25,14 +25,14 @@ fn programs_download_the_same_files() {
     let Some(python) = packages::python("python-sdk", SDK) else { return };
     let mut comparison = Command::new("python3");
     comparison.arg("transfer.py").arg(env!("CARGO_BIN_EXE_transfer")).env("PYTHON_SDK", python);
-    // Plain without a delay, and TLS with one.
+    // Compares plain connections without a delay, and TLS connections with a delay.
     comparison.env("SCALE", "0.01").env("ROUNDS", "1").env("LINKS", "15");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benchmarks");
     let output = comparison.current_dir(folder).output().unwrap();
-    let (shown, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{shown}{errors}");
+    let (report, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{report}{errors}");
     for program in ["platform-download", "curl", "aria2c", "rclone", "defaults", "Python SDK"] {
-        let lines = shown.lines().filter(|line| line.starts_with(program)).count();
-        assert_eq!(lines, 7, "{program}: {shown}{errors}");
+        let lines = report.lines().filter(|line| line.starts_with(program)).count();
+        assert_eq!(lines, 7, "{program}: {report}{errors}");
     }
 }

@@ -177,8 +177,8 @@ mod tests {
     #[test]
     fn unknown_construct_is_an_error_with_its_path() {
         let error = parse(r#"{ "type": "object", "properties": { "a": { "oneOf": [] } } }"#).err().unwrap();
-        let shown = format!("{error:#}");
-        assert!(shown.contains("components.schemas.Thing.properties.a") && shown.contains("oneOf"), "{shown}");
+        let message = format!("{error:#}");
+        assert!(message.contains("components.schemas.Thing.properties.a") && message.contains("oneOf"), "{message}");
         assert!(parse(r#"{ "type": "object", "properties": { "a": { "type": "string" } } }"#).is_ok());
     }
 }

@@ -6,16 +6,16 @@ mod operations;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
-use super::model::{Field, Ty};
+use super::model::{Field, FieldType};
 
 pub(crate) use models::models;
 pub(crate) use operations::operations;
 
 fn ident(name: &str) -> Ident {
-    let snake = name.replace("__", "_").replace('-', "_");
-    match snake.as_str() {
+    let rust_name = name.replace("__", "_").replace('-', "_");
+    match rust_name.as_str() {
         "type" => Ident::new("kind", Span::call_site()),
-        _ => Ident::new(&snake, Span::call_site()),
+        _ => Ident::new(&rust_name, Span::call_site()),
     }
 }
 
@@ -31,7 +31,7 @@ fn type_name(name: &str) -> Ident {
     Ident::new(name, Span::call_site())
 }
 
-/// Returns a `///` comment, or nothing for an empty text.
+/// Returns the text as a doc comment, or nothing for an empty text.
 fn doc(text: &str) -> TokenStream {
     let lines = text.lines().map(|line| format!(" {line}"));
     quote! { #(#[doc = #lines])* }
@@ -41,47 +41,47 @@ fn doc(text: &str) -> TokenStream {
 fn field_type(field: &Field) -> TokenStream {
     let ty = rust_type(&field.ty);
     match &field.ty {
-        Ty::Nullable(_) | Ty::Patch(_) => ty,
+        FieldType::Nullable(_) | FieldType::Patch(_) => ty,
         _ if field.optional => quote! { Option<#ty> },
         _ => ty,
     }
 }
 
 fn is_option(field: &Field) -> bool {
-    field.optional || matches!(field.ty, Ty::Nullable(_) | Ty::Patch(_))
+    field.optional || matches!(field.ty, FieldType::Nullable(_) | FieldType::Patch(_))
 }
 
 fn is_patch(field: &Field) -> bool {
-    matches!(field.ty, Ty::Patch(_))
+    matches!(field.ty, FieldType::Patch(_))
 }
 
-/// Returns `Default,` for a type without required fields.
-fn default<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Option<TokenStream> {
+/// Returns `Default,`, for the derive of a type, if the type has no required fields.
+fn default_derive<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Option<TokenStream> {
     fields.into_iter().all(is_option).then(|| quote! { Default, })
 }
 
-fn rust_type(ty: &Ty) -> TokenStream {
+fn rust_type(ty: &FieldType) -> TokenStream {
     match ty {
-        Ty::Text => quote! { String },
-        Ty::Secret => quote! { Secret },
-        Ty::Timestamp => quote! { Timestamp },
-        Ty::Integer => quote! { i64 },
-        Ty::Boolean => quote! { bool },
-        Ty::Object => quote! { JsonObject },
-        Ty::Any => quote! { JsonValue },
-        Ty::List(inner) => {
+        FieldType::Text => quote! { String },
+        FieldType::Secret => quote! { Secret },
+        FieldType::Timestamp => quote! { Timestamp },
+        FieldType::Integer => quote! { i64 },
+        FieldType::Boolean => quote! { bool },
+        FieldType::Object => quote! { JsonObject },
+        FieldType::Any => quote! { JsonValue },
+        FieldType::List(inner) => {
             let inner = rust_type(inner);
             quote! { Vec<#inner> }
         }
-        Ty::Nullable(inner) => {
+        FieldType::Nullable(inner) => {
             let inner = rust_type(inner);
             quote! { Option<#inner> }
         }
-        Ty::Patch(inner) => {
+        FieldType::Patch(inner) => {
             let inner = rust_type(inner);
             quote! { Patch<#inner> }
         }
-        Ty::Named(name) => {
+        FieldType::Named(name) => {
             let name = type_name(name);
             quote! { #name }
         }
@@ -89,9 +89,9 @@ fn rust_type(ty: &Ty) -> TokenStream {
 }
 
 /// Returns the type without its `Option`, for the parameter of a setter.
-fn inner_type(ty: &Ty) -> TokenStream {
+fn inner_type(ty: &FieldType) -> TokenStream {
     match ty {
-        Ty::Nullable(inner) => rust_type(inner),
+        FieldType::Nullable(inner) => rust_type(inner),
         ty => rust_type(ty),
     }
 }
@@ -103,11 +103,11 @@ fn constructors(fields: &[&Field], summary: &str, tolerant: bool) -> TokenStream
     let names: Vec<_> = required.iter().map(|field| ident(&field.name)).collect();
     let types = required.iter().map(|field| rust_type(&field.ty));
     let optional: Vec<_> = fields.iter().filter(|field| is_option(field)).collect();
-    let absent = optional.iter().map(|field| {
+    let absent_values = optional.iter().map(|field| {
         let (name, value) = (ident(&field.name), if is_patch(field) { quote!(Patch::Absent) } else { quote!(None) });
         quote! { #name: #value }
     });
-    let unknown = tolerant.then(|| quote! { unknown: UnknownFields::default(), });
+    let unknown_fields = tolerant.then(|| quote! { unknown: UnknownFields::default(), });
     let summary = doc(summary);
     let setters = optional.iter().map(|field| {
         let name = ident(&field.name);
@@ -126,7 +126,7 @@ fn constructors(fields: &[&Field], summary: &str, tolerant: bool) -> TokenStream
     quote! {
         #summary
         pub fn new(#(#names: impl Into<#types>),*) -> Self {
-            Self { #(#names: #names.into(),)* #(#absent,)* #unknown }
+            Self { #(#names: #names.into(),)* #(#absent_values,)* #unknown_fields }
         }
         #(#setters)*
     }

@@ -6,11 +6,11 @@ use indexmap::IndexSet;
 use super::document::{self, Document, Kind, ParameterLocation, Schema};
 
 pub(crate) struct Model {
-    pub(crate) types: Vec<Type>,
+    pub(crate) types: Vec<NamedType>,
     pub(crate) operations: Vec<Operation>,
 }
 
-pub(crate) struct Type {
+pub(crate) struct NamedType {
     pub(crate) name: String,
     pub(crate) doc: String,
     pub(crate) shape: Shape,
@@ -27,7 +27,7 @@ pub(crate) enum Shape {
     },
 }
 
-/// The direction in which a record is sent.
+/// The direction in which a value of a type is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Request,
@@ -39,14 +39,14 @@ pub(crate) struct Field {
     /// The name on the wire.
     pub(crate) name: String,
     pub(crate) doc: String,
-    pub(crate) ty: Ty,
+    pub(crate) ty: FieldType,
     /// True if the sender may omit the field.
     pub(crate) optional: bool,
     pub(crate) deprecated: bool,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Ty {
+pub(crate) enum FieldType {
     Text,
     Secret,
     Timestamp,
@@ -56,10 +56,10 @@ pub(crate) enum Ty {
     Object,
     /// Any JSON value.
     Any,
-    List(Box<Ty>),
-    Nullable(Box<Ty>),
+    List(Box<FieldType>),
+    Nullable(Box<FieldType>),
     /// A value for which absence, `null` and a value have different meanings.
-    Patch(Box<Ty>),
+    Patch(Box<FieldType>),
     Named(String),
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Operation {
     pub(crate) description: String,
     pub(crate) path: Vec<Field>,
     pub(crate) query: Vec<Field>,
-    pub(crate) body: Option<Ty>,
+    pub(crate) body: Option<FieldType>,
     pub(crate) success: u16,
     pub(crate) output: Output,
     /// The status and the description of every declared error response.
@@ -79,7 +79,7 @@ pub(crate) struct Operation {
 }
 
 pub(crate) enum Output {
-    Json(Ty),
+    Json(FieldType),
     Redirect,
     /// The response has no body.
     Empty,
@@ -113,14 +113,14 @@ impl Model {
                 (true, false) => Role::Request,
                 (false, _) => Role::Response,
             };
-            types.push(Type::of(name, schema, role).with_context(|| format!("components.schemas.{name}"))?);
+            types.push(NamedType::of(name, schema, role).with_context(|| format!("components.schemas.{name}"))?);
         }
         let mut model = Self { types, operations };
         model.describe_references(document);
         Ok(model)
     }
 
-    /// Describes each field without a description by the description of its type.
+    /// Gives each field without a description the description of its type.
     fn describe_references(&mut self, document: &Document) {
         let fields_of_types = self.types.iter_mut().filter_map(|ty| match &mut ty.shape {
             Shape::Struct { fields, .. } => Some(fields),
@@ -135,13 +135,13 @@ impl Model {
 }
 
 /// Returns the names of all schemas that a value of one of `roots` can contain.
-fn reachable<'a>(document: &Document, roots: impl Iterator<Item = &'a Ty>) -> IndexSet<String> {
-    let mut names: IndexSet<String> = roots.filter_map(Ty::name).collect();
+fn reachable<'a>(document: &Document, roots: impl Iterator<Item = &'a FieldType>) -> IndexSet<String> {
+    let mut names: IndexSet<String> = roots.filter_map(FieldType::name).collect();
     let mut next = 0;
     while let Some(name) = names.get_index(next).cloned() {
         let properties = document.components.schemas.get(&name).and_then(|schema| schema.properties.as_ref());
         for schema in properties.into_iter().flat_map(|properties| properties.values()) {
-            names.extend(Ty::of(schema).ok().as_ref().and_then(Ty::name));
+            names.extend(FieldType::of(schema).ok().as_ref().and_then(FieldType::name));
         }
         next += 1;
     }
@@ -160,8 +160,8 @@ impl Operation {
             let status: u16 = status.parse().with_context(|| format!("status {status}"))?;
             match (status, &response.content) {
                 (200..=299, Some(content)) => {
-                    let output = match Ty::of(&content.json.schema)? {
-                        Ty::Any => Output::Empty,
+                    let output = match FieldType::of(&content.json.schema)? {
+                        FieldType::Any => Output::Empty,
                         ty => Output::Json(ty),
                     };
                     successes.push((status, output));
@@ -171,9 +171,9 @@ impl Operation {
                 _ => bail!("unsupported {status} response"),
             }
         }
-        // If a redirect and a direct response are declared, the platform sends the redirect.
+        // If the document declares a redirect and a direct response, the platform sends the redirect.
         let (success, output) = successes.pop().context("no successful response is declared")?;
-        let body = operation.request_body.as_ref().map(|body| Ty::of(&body.content.json.schema)).transpose()?;
+        let body = operation.request_body.as_ref().map(|body| FieldType::of(&body.content.json.schema)).transpose()?;
         Ok(Self {
             id: operation.id.clone(),
             method,
@@ -189,7 +189,7 @@ impl Operation {
         })
     }
 
-    fn response(&self) -> Option<&Ty> {
+    fn response(&self) -> Option<&FieldType> {
         match &self.output {
             Output::Json(ty) => Some(ty),
             Output::Redirect | Output::Empty => None,
@@ -197,11 +197,11 @@ impl Operation {
     }
 }
 
-impl Type {
+impl NamedType {
     fn of(name: &str, schema: &Schema, role: Role) -> Result<Self> {
-        let shape = match (Ty::of(schema), &schema.values, &schema.properties) {
-            (Ok(Ty::Text), Some(values), None) => Shape::Enum(values.clone()),
-            (Ok(Ty::Text), None, None) => Shape::Text,
+        let shape = match (FieldType::of(schema), &schema.values, &schema.properties) {
+            (Ok(FieldType::Text), Some(values), None) => Shape::Enum(values.clone()),
+            (Ok(FieldType::Text), None, None) => Shape::Text,
             (_, None, Some(properties)) => {
                 let required = schema.required.as_deref().unwrap_or_default();
                 for name in required {
@@ -219,7 +219,7 @@ impl Type {
 
 impl Field {
     fn of(name: &str, schema: &Schema, optional: bool) -> Result<Self> {
-        let ty = Ty::of(schema).with_context(|| format!("property {name}"))?;
+        let ty = FieldType::of(schema).with_context(|| format!("property {name}"))?;
         let doc = with_limits(schema.description.as_deref(), schema);
         Ok(Self { name: name.to_owned(), doc, ty, optional, deprecated: schema.deprecated })
     }
@@ -229,13 +229,13 @@ impl Field {
         let mut field = Self::of(&parameter.name, &parameter.schema, optional)?;
         field.doc = with_limits(parameter.description.as_deref(), &parameter.schema);
         if parameter.secret {
-            field.ty = Ty::Secret;
+            field.ty = FieldType::Secret;
         }
         Ok(field)
     }
 }
 
-impl Ty {
+impl FieldType {
     fn of(schema: &Schema) -> Result<Self> {
         if let Some(reference) = &schema.reference {
             let name = reference
@@ -278,7 +278,7 @@ impl Ty {
         let is_null = |schema: &Schema| matches!(&schema.kind, Some(Kind::One(kind)) if kind == "null");
         match alternatives {
             [schema, null] if is_null(null) => Ok(Self::Nullable(Box::new(Self::of(schema)?))),
-            // A union of plain values, such as the names and indices of a location.
+            // A union of plain values, for example of names and indices.
             _ if alternatives.iter().all(|schema| schema.reference.is_none()) => Ok(Self::Any),
             _ => bail!("unsupported `anyOf`: only `[…, null]` and unions of plain values are supported"),
         }

@@ -24,11 +24,11 @@ const LOGS: &str = "target/conformance";
 
 #[derive(Clone, Copy)]
 pub(crate) struct Options<'a> {
-    /// Fail if a client is not installed.
+    /// True if a client that is not installed is an error.
     pub(crate) all: bool,
-    /// Write the results to the document instead of comparing them.
+    /// True if the results are written to the document instead of compared with it.
     pub(crate) write: bool,
-    /// Run the clients whose name contains this text.
+    /// Selects the clients whose name contains this text.
     pub(crate) only: Option<&'a str>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn run(root: &Path, options: Options<'_>) -> Result<()> {
     fs::create_dir_all(&environment.logs).with_context(|| format!("creating {LOGS}"))?;
     let path = root.join(DOCUMENT);
     let mut document = Document::parse(fs::read_to_string(&path).with_context(|| format!("reading {DOCUMENT}"))?);
-    let (mut problems, mut skipped) = (Vec::new(), Vec::new());
+    let (mut problems, mut skipped_clients) = (Vec::new(), Vec::new());
     let is_selected = |client: &&Client| options.only.is_none_or(|text| client.name.contains(text));
     ensure!(CLIENTS.iter().any(|client| is_selected(&client)), "no client has this text in its name");
     for client in CLIENTS.iter().filter(is_selected) {
@@ -49,7 +49,7 @@ pub(crate) fn run(root: &Path, options: Options<'_>) -> Result<()> {
             None => {}
             Some(Missing::Package(name)) => {
                 say(&format!("SKIPPED {}: needs {name}; .ci/run installs it", client.name));
-                skipped.push(client.name);
+                skipped_clients.push(client.name);
                 continue;
             }
             Some(Missing::Reference) => {
@@ -57,8 +57,8 @@ pub(crate) fn run(root: &Path, options: Options<'_>) -> Result<()> {
                 continue;
             }
         }
-        let found = compare(&environment, client, &mut document, options.write);
-        problems.extend(found.iter().map(|problem| format!("{}: {problem}", client.name)));
+        let client_problems = compare(&environment, client, &mut document, options.write);
+        problems.extend(client_problems.iter().map(|problem| format!("{}: {problem}", client.name)));
     }
     if options.write {
         fs::write(&path, document.text()).with_context(|| format!("writing {DOCUMENT}"))?;
@@ -66,9 +66,9 @@ pub(crate) fn run(root: &Path, options: Options<'_>) -> Result<()> {
     for problem in &problems {
         say(problem);
     }
-    say(&format!("{} unexplained differences, {} clients skipped", problems.len(), skipped.len()));
+    say(&format!("{} unexplained differences, {} clients skipped", problems.len(), skipped_clients.len()));
     ensure!(problems.is_empty(), "the results of clients differ from {DOCUMENT}; {LOGS} has their output");
-    ensure!(!options.all || skipped.is_empty(), "not installed: {}", skipped.join(", "));
+    ensure!(!options.all || skipped_clients.is_empty(), "not installed: {}", skipped_clients.join(", "));
     Ok(())
 }
 
@@ -84,7 +84,7 @@ fn compare(environment: &Environment<'_>, client: &Client, document: &mut Docume
     match (write, failures.is_empty()) {
         (true, true) => document.replace(client.name, &operations),
         (true, false) => failures,
-        // A failure is never in the document.
+        // A failure is a difference, because the document never contains failures.
         (false, _) => document.differences(client.name, &operations),
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::facts::Difference;
 
-/// All deviations. A deviation without a difference is an error.
+/// All deviations. A deviation that explains no difference is an error.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Deviations {
@@ -19,7 +19,7 @@ pub(super) struct Deviations {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Deviation {
-    /// The address of the fact, where `*` stands for anything.
+    /// The address of the fact, in which `*` matches any text.
     address: String,
     /// The value in the reference, or `None` if it is absent.
     reference: Option<String>,
@@ -40,17 +40,17 @@ impl Deviations {
 
     /// Returns the number of explained `differences`, the unexplained ones, and the deviations without a difference.
     pub(super) fn explain(&self, differences: Vec<Difference>) -> (usize, Vec<String>) {
-        let mut used = vec![false; self.deviations.len()];
+        let mut is_used = vec![false; self.deviations.len()];
         let mut unexplained = Vec::new();
-        let total = differences.len();
+        let total_count = differences.len();
         for difference in differences {
             match self.deviations.iter().position(|deviation| deviation.explains(&difference)) {
-                Some(index) => used[index] = true,
+                Some(index) => is_used[index] = true,
                 None => unexplained.push(format!("unexplained: {difference}")),
             }
         }
-        let explained = total - unexplained.len();
-        let unused = self.deviations.iter().zip(used).filter(|(_, used)| !used);
+        let explained = total_count - unexplained.len();
+        let unused = self.deviations.iter().zip(is_used).filter(|(_, is_used)| !is_used);
         unexplained.extend(unused.map(|(deviation, _)| format!("explains no difference: {}", deviation.address)));
         (explained, unexplained)
     }
@@ -65,7 +65,7 @@ impl Deviation {
     }
 }
 
-/// Returns true if the whole text matches a pattern, in which `*` stands for any text.
+/// Returns true if the whole text matches a pattern, in which `*` matches any text.
 fn matches_pattern(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,

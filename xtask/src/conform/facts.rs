@@ -40,8 +40,8 @@ const KEYWORDS: [&str; 15] = [
     "contentMediaType",
     "readOnly",
 ];
-/// The maximum depth of schemas that refer to themselves.
-const MAX_DEPTH: usize = 16;
+/// The maximum depth of nested schemas. It limits schemas that refer to themselves.
+const MAX_SCHEMA_DEPTH: usize = 16;
 
 impl Facts {
     pub(crate) fn of(document: &Value) -> Result<Self> {
@@ -91,8 +91,8 @@ impl fmt::Display for Facts {
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-        write!(formatter, "{}: {} → {}", self.address, shown(&self.before), shown(&self.after))
+        let value_or_nothing = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+        write!(formatter, "{}: {} → {}", self.address, value_or_nothing(&self.before), value_or_nothing(&self.after))
     }
 }
 
@@ -136,8 +136,8 @@ impl<'a> Reader<'a> {
     }
 
     fn parameter(&mut self, operation: &str, parameter: &'a Value) -> Result<()> {
-        let (place, name) = (text(parameter, "in", operation)?, text(parameter, "name", operation)?);
-        let address = format!("{operation} {place} {name}");
+        let (location, name) = (text(parameter, "in", operation)?, text(parameter, "name", operation)?);
+        let address = format!("{operation} {location} {name}");
         self.set(&format!("{address} required"), &parameter["required"].as_bool().unwrap_or(false));
         for (key, value) in object(parameter, &address)? {
             match key.as_str() {
@@ -186,23 +186,23 @@ impl<'a> Reader<'a> {
     }
 
     fn schema(&mut self, address: &str, schema: &'a Value, depth: usize) -> Result<()> {
-        ensure!(depth < MAX_DEPTH, "{address}: nested too deeply");
-        let mut kinds = BTreeSet::new();
-        self.alternative(address, schema, depth, &mut kinds)?;
-        if kinds.is_empty() {
-            kinds.insert("any".to_owned());
+        ensure!(depth < MAX_SCHEMA_DEPTH, "{address}: nested too deeply");
+        let mut type_names = BTreeSet::new();
+        self.alternative(address, schema, depth, &mut type_names)?;
+        if type_names.is_empty() {
+            type_names.insert("any".to_owned());
         }
-        self.set(&format!("{address} type"), &kinds.into_iter().collect::<Vec<_>>().join(" or "));
+        self.set(&format!("{address} type"), &type_names.into_iter().collect::<Vec<_>>().join(" or "));
         Ok(())
     }
 
-    /// Adds all facts of a schema except its type, which is joined with those of its siblings in an `anyOf`.
+    /// Adds all facts of a schema except its type. The caller joins the types of all alternatives of an `anyOf`.
     fn alternative(
         &mut self,
         address: &str,
         schema: &'a Value,
         depth: usize,
-        kinds: &mut BTreeSet<String>,
+        type_names: &mut BTreeSet<String>,
     ) -> Result<()> {
         let document = self.document;
         let required: Vec<_> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -211,17 +211,17 @@ impl<'a> Reader<'a> {
                 "$ref" => {
                     let target = value.as_str().and_then(|text| document.pointer(text.strip_prefix('#')?));
                     let target = target.with_context(|| format!("{address}: unresolved reference {value}"))?;
-                    self.alternative(address, target, depth + 1, kinds)?;
+                    self.alternative(address, target, depth + 1, type_names)?;
                 }
                 "anyOf" => {
                     for alternative in array(value, address)? {
-                        self.alternative(address, alternative, depth + 1, kinds)?;
+                        self.alternative(address, alternative, depth + 1, type_names)?;
                     }
                 }
                 "type" => match value {
-                    Value::String(kind) => kinds.extend([kind.clone()]),
+                    Value::String(kind) => type_names.extend([kind.clone()]),
                     several => {
-                        kinds.extend(array(several, address)?.iter().filter_map(Value::as_str).map(str::to_owned));
+                        type_names.extend(array(several, address)?.iter().filter_map(Value::as_str).map(str::to_owned));
                     }
                 },
                 "properties" => {

@@ -67,10 +67,10 @@ fn every_change_is_found_with_its_address() {
             Some(value) => parent.insert(name.to_owned(), value),
             None => parent.remove(name),
         };
-        let found = unexplained(&changed);
+        let problems = unexplained(&changed);
         assert!(
-            found.iter().any(|line| line.starts_with(&format!("unexplained: {address}: "))),
-            "{address}: {found:#?}"
+            problems.iter().any(|line| line.starts_with(&format!("unexplained: {address}: "))),
+            "{address}: {problems:#?}"
         );
     }
 }
@@ -112,13 +112,13 @@ fn deviation_explains_only_the_difference_that_it_states() {
         let differences = facts("a.x = 1\na.y = 1\n").differences(&facts("a.x = 2\na.y = 2\n"));
         Deviations::parse(deviations).unwrap().explain(differences)
     };
-    let of = |address: &str, ours: &str, reason: &str| {
+    let deviation = |address: &str, ours: &str, reason: &str| {
         format!("[[deviation]]\naddress = \"{address}\"\nreference = \"1\"\nours = \"{ours}\"\nreason = \"{reason}\"\n")
     };
-    assert_eq!(explain(&of("a.*", "2", "why")), (2, vec![]));
-    assert_eq!(explain(&of("a.x", "2", "why")), (1, vec!["unexplained: a.y: 1 → 2".to_owned()]));
+    assert_eq!(explain(&deviation("a.*", "2", "why")), (2, vec![]));
+    assert_eq!(explain(&deviation("a.x", "2", "why")), (1, vec!["unexplained: a.y: 1 → 2".to_owned()]));
     for (address, ours, reason) in [("a.*", "3", "why"), ("a.*", "2", ""), ("b.*", "2", "why"), ("a", "2", "why")] {
-        let (explained, problems) = explain(&of(address, ours, reason));
+        let (explained, problems) = explain(&deviation(address, ours, reason));
         assert_eq!((explained, problems.len()), (0, 3), "{problems:?}");
         assert_eq!(problems[2], format!("explains no difference: {address}"));
     }

@@ -29,7 +29,7 @@ pub(super) fn path(release: &Release<'_>) -> PathBuf {
     release.output.join(format!("{name}.tar.xz"))
 }
 
-/// Returns a `tar` whose archives have one time, one owner and one order of files.
+/// Returns a `tar` command whose archives do not depend on the times, the owners and the order of the files.
 pub(super) fn tar(time: &str) -> Command {
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mode=u+rw,go+rX,go-w", "--format=gnu"]);
@@ -37,7 +37,7 @@ pub(super) fn tar(time: &str) -> Command {
     tar
 }
 
-/// Returns the SHA-256 of a text in hexadecimal digits.
+/// Returns the SHA-256 of bytes in hexadecimal digits.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
@@ -46,7 +46,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     })
 }
 
-/// Writes `SHA256SUMS`, which `sha256sum --check` reads. Folders are left out.
+/// Writes `SHA256SUMS`, which `sha256sum --check` reads. Skips folders.
 pub(super) fn write_sums(folder: &Path, artifacts: &[PathBuf]) -> Result<()> {
     let mut lines = Vec::new();
     for artifact in artifacts.iter().filter(|artifact| artifact.is_file()) {

@@ -62,7 +62,7 @@ pub(super) fn compiler(root: &Path, target: &Target) -> Result<PathBuf> {
     let folder = root.join("target/dist/compilers");
     fs::create_dir_all(&folder)?;
     let script = folder.join(target.triple);
-    // Zig names a target without its vendor, and does not know the --target of the crate `cc`.
+    // Zig names a target without its vendor, and does not accept the option `--target` of the crate `cc`.
     let name = target.triple.replace("-unknown", "");
     let text = format!(
         "#!/usr/bin/env bash\narguments=()\nfor argument; do case $argument in --target=*) ;; *) arguments+=(\"$argument\") ;; \
@@ -80,7 +80,7 @@ fn zig() -> Option<Vec<String>> {
     program.or_else(|| {
         let python = super::wheel::python()?.display().to_string();
         let is_installed =
-            Command::new(&python).args(["-c", "import ziglang"]).output().is_ok_and(|ran| ran.status.success());
+            Command::new(&python).args(["-c", "import ziglang"]).output().is_ok_and(|output| output.status.success());
         is_installed.then(|| vec![python, "-m".to_owned(), "ziglang".to_owned()])
     })
 }
@@ -106,14 +106,14 @@ impl Build<'_> {
 
     /// Builds the command in another folder, and fails if the two binaries differ.
     pub(super) fn check_reproducible(&self) -> Result<()> {
-        let second = self.root.join("target/dist/second");
-        if second.exists() {
-            fs::remove_dir_all(&second)?;
+        let second_folder = self.root.join("target/dist/second");
+        if second_folder.exists() {
+            fs::remove_dir_all(&second_folder)?;
         }
         let digest = |path: &Path| Ok::<_, anyhow::Error>(Sha256::digest(fs::read(path)?));
-        let equal = digest(&self.run()?)? == digest(&self.build(&second)?)?;
-        fs::remove_dir_all(&second)?;
-        ensure!(equal, "the binaries of two builds differ");
+        let are_equal = digest(&self.run()?)? == digest(&self.build(&second_folder)?)?;
+        fs::remove_dir_all(&second_folder)?;
+        ensure!(are_equal, "the binaries of two builds differ");
         Ok(())
     }
 
@@ -121,9 +121,9 @@ impl Build<'_> {
         let Self { target: Target { triple, .. }, profile, .. } = self;
         let home = home::cargo()?;
         let (root, registry, folder_path) = (self.root.display(), home.display(), folder.display());
-        let upper = triple.replace('-', "_").to_uppercase();
-        let lower = triple.replace('-', "_");
-        // The toolchain brings the linker and the C library of other machines.
+        let upper_triple = triple.replace('-', "_").to_uppercase();
+        let lower_triple = triple.replace('-', "_");
+        // The toolchain contains the linker and the C library of other machines.
         let linker = if self.target.is_native() { "" } else { " -Clinker=rust-lld -Clinker-flavor=ld.lld" };
         let flags = format!(
             "--remap-path-prefix={folder_path}=target --remap-path-prefix={root}=aignostics --remap-path-prefix={registry}=cargo{linker}"
@@ -133,8 +133,8 @@ impl Build<'_> {
         );
         let mut build = cargo(self.root, &["build", "--locked", "--package", "aignostics-cli", "--target", triple]);
         build.args(["--profile", profile, "--target-dir"]).arg(folder);
-        build.env(format!("CARGO_TARGET_{upper}_RUSTFLAGS"), flags);
-        build.env(format!("CC_{lower}"), self.compiler).env(format!("CFLAGS_{lower}"), c_flags);
+        build.env(format!("CARGO_TARGET_{upper_triple}_RUSTFLAGS"), flags);
+        build.env(format!("CC_{lower_triple}"), self.compiler).env(format!("CFLAGS_{lower_triple}"), c_flags);
         run_command(build.env("SOURCE_DATE_EPOCH", self.time).env_remove("RUSTFLAGS"))?;
         let program = folder.join(triple).join(profile).join("aignostics");
         let kind = output(Command::new("file").arg("--brief").arg(&program)).unwrap_or_default();

@@ -58,7 +58,7 @@ pub(super) fn debian(release: &Release<'_>, package: &Path) -> Result<()> {
     remove(&root)
 }
 
-/// Unpacks the only layer of the image, whose digests must be right, and runs the demo as the user of the image.
+/// Checks the digests of the image, unpacks its only layer, and runs the demo as the user of the image.
 pub(super) fn image(release: &Release<'_>, image: &Path) -> Result<()> {
     let layout = create_root(release, "check-layout")?;
     run_command(Command::new("tar").arg("--extract").arg("--file").arg(image).arg("--directory").arg(&layout))?;
@@ -94,7 +94,7 @@ pub(super) fn image(release: &Release<'_>, image: &Path) -> Result<()> {
     remove(&layout)
 }
 
-/// Installs the wheel alone, and before and after the official SDK.
+/// Installs the wheel alone, before the official SDK, and after it.
 pub(super) fn wheel(release: &Release<'_>, wheel: &Path) -> Result<()> {
     if !release.target.is_native() {
         return Ok(());
@@ -105,7 +105,7 @@ pub(super) fn wheel(release: &Release<'_>, wheel: &Path) -> Result<()> {
         let folder = create_root(release, "check-wheel")?;
         run_command(Command::new(&python).args(["-m", "venv"]).arg(&folder))?;
         for package in packages.into_iter().flatten() {
-            // The SDK without its dependencies still installs its command.
+            // The SDK installs its command also without its dependencies.
             let mut install = Command::new(folder.join("bin/python3"));
             run_command(
                 install
@@ -130,11 +130,11 @@ fn ensure_version(release: &Release<'_>, mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs the demo in another root as a user and group, and verifies its results.
+/// Runs the demo in another root folder as a user and group, and verifies its results.
 fn demo(release: &Release<'_>, root: &Path, program: &Path, user: &str) -> Result<()> {
     let is_root = output(Command::new("id").arg("--user"))?.trim() == "0";
     let run = |arguments: &[&str]| {
-        // Without privileges, the demo runs as root in a user namespace, which has no other user.
+        // Without privileges, the demo runs in a user namespace, as its only user: root.
         let mut command = Command::new(if is_root { "chroot" } else { "unshare" });
         if is_root {
             command.arg(format!("--userspec={user}")).arg(root);

@@ -33,7 +33,7 @@ pub(super) fn build(release: &Release<'_>) -> Result<PathBuf> {
         let page = page?.path();
         let to = root.join("usr/share/man/man1").join(page.file_name().unwrap_or_default());
         install(&page, &to)?;
-        // Without a name and a time, so that the bytes depend on the text only.
+        // `-n` omits the name and the time, so that the bytes depend only on the text.
         run_command(Command::new("gzip").args(["-9n", "--force"]).arg(&to))?;
     }
     let copyright = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: aignostics-cli\n\n\

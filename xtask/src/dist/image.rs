@@ -12,7 +12,7 @@ use super::archive::{sha256, tar};
 use super::{NAME, Release, checks};
 use crate::process::run_command;
 
-/// The user of the image. A number, so that Kubernetes can check that the user is not root.
+/// The user of the image. It is a number, so that Kubernetes can check that the user is not root.
 pub(super) const USER: &str = "10001";
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
@@ -31,9 +31,9 @@ pub(super) fn build(release: &Release<'_>) -> Result<PathBuf> {
     let layer = layer(release, &root, &layout)?;
     let content = fs::read(&layer)?;
     run_command(Command::new("gzip").args(["-9n", "--force"]).arg(&layer))?;
-    let packed = fs::read(layer.with_extension("tar.gz"))?;
+    let compressed_layer = fs::read(layer.with_extension("tar.gz"))?;
     fs::remove_file(layer.with_extension("tar.gz"))?;
-    let layer = write_blob(&blobs, "application/vnd.oci.image.layer.v1.tar+gzip", &packed)?;
+    let layer = write_blob(&blobs, "application/vnd.oci.image.layer.v1.tar+gzip", &compressed_layer)?;
     let configuration = json!({
         "architecture": release.target.image,
         "os": "linux",

@@ -94,10 +94,10 @@ fn check_installer(release: &Release<'_>, mirror: &Path, archive: &Path) -> Resu
     let mut content = fs::read(archive)?;
     content[1000] ^= 1;
     fs::write(mirror.join(archive.file_name().unwrap_or_default()), content)?;
-    let failed = install().stderr(Stdio::piped()).output()?;
-    let message = String::from_utf8_lossy(&failed.stderr).into_owned();
+    let output_of_changed = install().stderr(Stdio::piped()).output()?;
+    let message = String::from_utf8_lossy(&output_of_changed.stderr).into_owned();
     ensure!(
-        !failed.status.success() && message.contains("SHA-256"),
+        !output_of_changed.status.success() && message.contains("SHA-256"),
         "the installer accepts a changed archive: {message}"
     );
     ensure!(!bin.join("aignostics").exists(), "the installer installs a changed archive");

@@ -11,12 +11,12 @@ use serde_json::{Map, Value, json};
 use super::metadata::Package;
 
 #[derive(Deserialize)]
-struct Lock {
-    package: Vec<Locked>,
+struct LockFile {
+    package: Vec<LockedPackage>,
 }
 
 #[derive(Deserialize)]
-struct Locked {
+struct LockedPackage {
     name: String,
     version: String,
     checksum: Option<String>,
@@ -24,7 +24,7 @@ struct Locked {
 
 /// Returns the document. The first package is the command.
 pub(super) fn document(root: &Path, packages: &[Package]) -> Result<String> {
-    let lock: Lock = toml::from_str(&fs::read_to_string(root.join("Cargo.lock"))?)?;
+    let lock: LockFile = toml::from_str(&fs::read_to_string(root.join("Cargo.lock"))?)?;
     let checksums: BTreeMap<_, _> =
         lock.package.into_iter().map(|locked| ((locked.name, locked.version), locked.checksum)).collect();
     let component = |package: &Package, kind: &str| {
@@ -52,12 +52,12 @@ fn component(package: &Package, kind: &str, checksum: Option<String>) -> Map<Str
         ("scope", json!("required")),
         ("purl", json!(purl)),
     ];
-    let optional = [
+    let optional_fields = [
         ("description", package.description.as_ref().map(|text| json!(text.trim()))),
         ("licenses", package.license.as_ref().map(|license| json!([{ "expression": license.replace('/', " OR ") }]))),
         ("hashes", checksum.map(|sha256| json!([{ "alg": "SHA-256", "content": sha256 }]))),
         ("externalReferences", package.repository.as_ref().map(|url| json!([{ "type": "vcs", "url": url }]))),
     ];
-    let present = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    iter::empty().chain(fields).chain(present).map(|(name, value)| (name.to_owned(), value)).collect()
+    let present_fields = optional_fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    iter::empty().chain(fields).chain(present_fields).map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -27,10 +27,10 @@ pub(super) fn create(root: &Path, dist: &Path, target: &Target, program: &Path, 
     for file in ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         fs::copy(root.join(file), stage.join(file)).with_context(|| file.to_owned())?;
     }
-    let packages = metadata::linked(root, target)?;
+    let packages = metadata::linked_packages(root, target)?;
     fs::write(stage.join("THIRD-PARTY-LICENSES.txt"), licenses::text(&packages)?)?;
     fs::write(stage.join("sbom.cdx.json"), sbom::document(root, &packages)?)?;
-    // The texts are the same for all targets, and only a native program can print them.
+    // Completions and manual pages are the same for all targets, but only a native program can print them.
     let native = native_program(dist, target, program, version)?;
     for (shell, name) in COMPLETIONS {
         let script = output(Command::new(&native).args(["completions", shell]))?;
@@ -40,7 +40,7 @@ pub(super) fn create(root: &Path, dist: &Path, target: &Target, program: &Path, 
     Ok(stage)
 }
 
-/// Returns the binary that prints the completions and manual pages: the program, or that of the first target.
+/// Returns a binary that this machine can run: the program, or the program of the native target.
 fn native_program(dist: &Path, target: &Target, program: &Path, version: &str) -> Result<PathBuf> {
     if target.is_native() {
         return Ok(program.to_owned());

@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use super::{NAME, Release, checks};
 use crate::process::run_command;
 
-/// The script `aignostics`, which runs the program `aignostics-cli`. The official SDK also installs a file `aignostics`, so that
-/// the program has another name.
+/// The script `aignostics`, which runs the program `aignostics-cli`. The program has another name, because the official
+/// SDK also installs a file `aignostics`.
 const SCRIPT: &str = "#!/bin/sh\nexec \"$(dirname \"$(readlink -f \"$0\")\")/aignostics-cli\" \"$@\"\n";
 
 /// Creates the wheel, installs it alone and together with the official SDK, and runs the command.
@@ -72,7 +72,7 @@ fn find(folder: &Path, prefix: &str, tag: &str) -> Result<PathBuf> {
 
 /// Returns the Python of the test tools that packs wheels.
 pub(crate) fn python() -> Option<PathBuf> {
-    let named = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
-    let tools = named.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")))?;
+    let configured = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
+    let tools = configured.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")))?;
     Some(tools.join("dist/bin/python3")).filter(|python| python.exists())
 }

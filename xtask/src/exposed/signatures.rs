@@ -25,16 +25,16 @@ pub(super) fn public_types(file: &File) -> Vec<String> {
 
 /// Returns the complete paths in the public signatures of a file. `public` contains the names of all public types.
 pub(super) fn paths(file: &File, public: &BTreeSet<String>) -> BTreeSet<String> {
-    let mut found = Found::default();
+    let mut visitor = SignatureVisitor::default();
     for item in items(&file.items) {
         if let Item::Use(item) = item {
-            found.import(&item.tree, "", is_public(&item.vis));
+            visitor.import(&item.tree, "", is_public(&item.vis));
         }
     }
     for item in items(&file.items) {
-        found.item(item, public);
+        visitor.item(item, public);
     }
-    let Found { imported, paths, exported } = found;
+    let SignatureVisitor { imported, paths, exported } = visitor;
     let complete = paths.into_iter().map(|path| match path.split_once("::") {
         None => imported.get(&path).cloned().unwrap_or(path),
         Some((first, rest)) => imported.get(first).map_or(path.clone(), |origin| format!("{origin}::{rest}")),
@@ -43,18 +43,18 @@ pub(super) fn paths(file: &File, public: &BTreeSet<String>) -> BTreeSet<String> 
 }
 
 /// Returns the items of a file and of its inline modules, without those of tests.
-fn items(all: &[Item]) -> Vec<&Item> {
-    let mut found = Vec::new();
-    for item in all {
+fn items(file_items: &[Item]) -> Vec<&Item> {
+    let mut visible_items = Vec::new();
+    for item in file_items {
         match item {
             Item::Mod(module) if module.attrs.iter().any(is_test) => {}
             Item::Mod(module) => {
-                found.extend(module.content.as_ref().map(|(_, inner)| items(inner)).into_iter().flatten());
+                visible_items.extend(module.content.as_ref().map(|(_, inner)| items(inner)).into_iter().flatten());
             }
-            other => found.push(other),
+            other => visible_items.push(other),
         }
     }
-    found
+    visible_items
 }
 
 fn is_test(attribute: &Attribute) -> bool {
@@ -68,14 +68,14 @@ fn is_public(visibility: &Visibility) -> bool {
 }
 
 #[derive(Default)]
-struct Found {
+struct SignatureVisitor {
     /// The names that the file imports, and the path of each.
     imported: BTreeMap<String, String>,
     paths: BTreeSet<String>,
     exported: BTreeSet<String>,
 }
 
-impl Found {
+impl SignatureVisitor {
     fn import(&mut self, tree: &UseTree, prefix: &str, is_public: bool) {
         let (name, path) = match tree {
             UseTree::Path(path) => return self.import(&path.tree, &format!("{prefix}{}::", path.ident), is_public),
@@ -111,7 +111,7 @@ impl Found {
             Item::Type(item) if is_public(&item.vis) => self.visit_type(&item.ty),
             Item::Const(item) if is_public(&item.vis) => self.visit_type(&item.ty),
             Item::Static(item) if is_public(&item.vis) => self.visit_type(&item.ty),
-            Item::Impl(item) if names(&item.self_ty).is_some_and(|name| public.contains(&name)) => {
+            Item::Impl(item) if type_path_name(&item.self_ty).is_some_and(|name| public.contains(&name)) => {
                 self.visit_generics(&item.generics);
                 if let Some((path, _)) = &item.trait_ {
                     self.visit_path(path);
@@ -139,15 +139,15 @@ impl Found {
 }
 
 /// Returns the last name in the path of a type.
-fn names(type_: &Type) -> Option<String> {
+fn type_path_name(type_: &Type) -> Option<String> {
     match type_ {
         Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
-        Type::Reference(reference) => names(&reference.elem),
+        Type::Reference(reference) => type_path_name(&reference.elem),
         _ => None,
     }
 }
 
-impl<'ast> Visit<'ast> for Found {
+impl<'ast> Visit<'ast> for SignatureVisitor {
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         self.paths.insert(names.join("::"));

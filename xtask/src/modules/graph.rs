@@ -1,4 +1,4 @@
-//! Circles in a directed graph.
+//! Cycles in a directed graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ type Edges = BTreeSet<(String, String)>;
 /// Returns the strongly connected components that contain more than one node.
 pub(super) fn cycles(edges: &Edges) -> Vec<BTreeSet<String>> {
     let reachable: BTreeMap<&String, BTreeSet<&String>> =
-        edges.iter().map(|(from, _)| (from, reachable(edges, from))).collect();
+        edges.iter().map(|(from, _)| (from, reachable_nodes(edges, from))).collect();
     let reaches = |from: &String, to: &String| reachable.get(from).is_some_and(|nodes| nodes.contains(to));
     let mut components = BTreeSet::new();
     for node in reachable.keys().copied().filter(|node| reaches(node, node)) {
@@ -18,15 +18,15 @@ pub(super) fn cycles(edges: &Edges) -> Vec<BTreeSet<String>> {
     components.into_iter().collect()
 }
 
-fn reachable<'a>(edges: &'a Edges, start: &String) -> BTreeSet<&'a String> {
-    let mut found = BTreeSet::new();
+fn reachable_nodes<'a>(edges: &'a Edges, start: &String) -> BTreeSet<&'a String> {
+    let mut nodes = BTreeSet::new();
     let mut pending = vec![start];
     while let Some(node) = pending.pop() {
         for (_, to) in edges.iter().filter(|(from, _)| from == node) {
-            if found.insert(to) {
+            if nodes.insert(to) {
                 pending.push(to);
             }
         }
     }
-    found
+    nodes
 }

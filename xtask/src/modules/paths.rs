@@ -57,19 +57,19 @@ impl Visitor<'_> {
         Some(base)
     }
 
-    fn tree(&mut self, tree: &UseTree, prefix: &[String]) {
-        let with = |name: String| [prefix, &[name]].concat();
+    fn add_tree(&mut self, tree: &UseTree, prefix: &[String]) {
+        let prefixed = |name: String| [prefix, &[name]].concat();
         match tree {
-            UseTree::Path(path) => self.tree(&path.tree, &with(path.ident.to_string())),
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(tree, prefix)),
-            UseTree::Glob(_) => self.used(prefix, None),
-            UseTree::Name(name) if name.ident == "self" => self.used(prefix, prefix.last().cloned()),
-            UseTree::Name(name) => self.used(&with(name.ident.to_string()), Some(name.ident.to_string())),
-            UseTree::Rename(name) => self.used(&with(name.ident.to_string()), Some(name.rename.to_string())),
+            UseTree::Path(path) => self.add_tree(&path.tree, &prefixed(path.ident.to_string())),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_tree(tree, prefix)),
+            UseTree::Glob(_) => self.add_path(prefix, None),
+            UseTree::Name(name) if name.ident == "self" => self.add_path(prefix, prefix.last().cloned()),
+            UseTree::Name(name) => self.add_path(&prefixed(name.ident.to_string()), Some(name.ident.to_string())),
+            UseTree::Rename(name) => self.add_path(&prefixed(name.ident.to_string()), Some(name.rename.to_string())),
         }
     }
 
-    fn used(&mut self, path: &[String], name: Option<String>) {
+    fn add_path(&mut self, path: &[String], name: Option<String>) {
         if let Some(path) = self.absolute(path) {
             if let Some(name) = name {
                 self.paths.exported.insert(name, path.clone());
@@ -94,13 +94,13 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.tree(&item.tree, &[]);
+        self.add_tree(&item.tree, &[]);
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if names.len() > 1 {
-            self.used(&names, None);
+            self.add_path(&names, None);
         }
         syn::visit::visit_path(self, path);
     }

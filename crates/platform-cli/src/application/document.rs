@@ -62,13 +62,13 @@ async fn documents(selection: &ApplicationVersionArgs, client: &Client) -> Resul
 }
 
 async fn list(selection: &ApplicationVersionArgs, client: &Client, context: &Context) -> Result<(), CliError> {
-    let found = documents(selection, client).await?.list().await?;
+    let documents = documents(selection, client).await?.list().await?;
     let columns: [Column<'_, Document>; 3] = [
         ("document", &|document| document.name.clone()),
         ("type", &|document| document.mime_type.clone()),
         ("updated", &|document| context.output.time(document.updated_at)),
     ];
-    Ok(context.output.print_array(&found, || context.output.table(&found, &columns))?)
+    Ok(context.output.print_array(&documents, || context.output.table(&documents, &columns))?)
 }
 
 async fn describe(
@@ -99,7 +99,7 @@ async fn download(
     context: &Context,
 ) -> Result<(), CliError> {
     let path = folder.join(escape(name));
-    // A missing document is reported as such, not as a failed download.
+    // This request reports a missing document as such, not as a failed download.
     let documents = documents(selection, client).await?;
     documents.get(name).await?;
     let outcome = documents.download(name, &path).await?;
@@ -113,9 +113,9 @@ async fn download(
         "already_present": outcome.already_present,
     });
     let text = || {
-        let what = if outcome.already_present { "already present" } else { "downloaded" };
+        let status = if outcome.already_present { "already present" } else { "downloaded" };
         let sha256 = outcome.sha256.map(|sha256| format!(", SHA-256 {sha256}")).unwrap_or_default();
-        format!("{}: {what}, {} bytes{sha256}", sanitize(path.display()), outcome.bytes)
+        format!("{}: {status}, {} bytes{sha256}", sanitize(path.display()), outcome.bytes)
     };
     Ok(context.output.print_object(&value, text)?)
 }

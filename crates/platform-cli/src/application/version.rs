@@ -44,18 +44,18 @@ pub(super) async fn run(action: Action, context: &Context) -> Result<(), CliErro
 
 async fn list(application: &ApplicationId, context: &Context) -> Result<(), CliError> {
     let client = context.read_client()?;
-    let found = client.applications().versions(application).await?;
-    Ok(context.output.print_array(&found, || versions_table(&found, &context.output))?)
+    let versions = client.applications().versions(application).await?;
+    Ok(context.output.print_array(&versions, || versions_table(&versions, &context.output))?)
 }
 
 async fn describe(id: &ApplicationId, requested: Option<&VersionNumber>, context: &Context) -> Result<(), CliError> {
     let client = context.read_client()?;
-    let number = resolve_version(&client, id, requested).await?;
-    let version = client.applications().version(id, &number).await?;
-    Ok(context.output.print_object(&version, || text(id, &version, &context.output))?)
+    let version_number = resolve_version(&client, id, requested).await?;
+    let version = client.applications().version(id, &version_number).await?;
+    Ok(context.output.print_object(&version, || version_text(id, &version, &context.output))?)
 }
 
-fn text(id: &ApplicationId, version: &ApplicationVersion, output: &Output) -> String {
+fn version_text(id: &ApplicationId, version: &ApplicationVersion, output: &Output) -> String {
     let fields = output.fields([
         ("application", id.to_string()),
         ("version", version.version_number.to_string()),

@@ -11,8 +11,8 @@ use crate::progress::upload_bar;
 use crate::transfers::UploadTransferArgs;
 
 pub(super) const HELP: &str = "\
-Objects with the same content are skipped. A copy that was interrupted continues: large objects after their confirmed parts. The
-credentials of the source are those of the tools of its provider.
+Objects with the same content are skipped. After an interruption, repeat the command: it continues large objects after their
+confirmed parts. The source is accessed with the credentials that the tools of its provider use.
 
 Exit codes: 0 all objects are in the bucket; 6 some could not be copied.";
 
@@ -51,8 +51,8 @@ pub(super) async fn run(
         return Ok(output.print_array(&objects, || output.table(&objects, &columns))?);
     }
     let bar = upload_bar(output, objects.iter().map(CopyObject::bytes).sum());
-    let observed = bar.clone();
-    let copies = copy.with_observer(move |event| observed.set_position(event.total_done)).copy(objects).await;
+    let observer_bar = bar.clone();
+    let copies = copy.with_observer(move |event| observer_bar.set_position(event.total_done)).copy(objects).await;
     bar.finish();
     upload::print(&copies, &UploadReport::new(&copies, &found.folders, &bucket), context)
 }

@@ -12,8 +12,8 @@ use crate::context::Context;
 use crate::error::CliError;
 
 pub(super) const HELP: &str = "\
-The file contains the key of the organization, which does not expire and gives access to all of its objects. Only its user can
-read it. `bucket exec` passes the key to one command without a file.";
+The file contains the key of the organization, which does not expire and gives access to all of its objects. Only the current
+user can read the file. `bucket exec` passes the key to one command without a file.";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -38,13 +38,13 @@ pub(super) async fn run(arguments: Arguments, client: &Client, context: &Context
     }
     let file = arguments.output.unwrap_or_else(|| PathBuf::from(tool.file_name()));
     let path = file.clone();
-    let written = match detached(move || access.write(tool, &path, overwrite)).await? {
+    let config = match detached(move || access.write(tool, &path, overwrite)).await? {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let remedy = "choose another file with --output, or replace it with --overwrite";
             return Err(CliError::bad_input(anyhow!("'{}' exists: {remedy}", file.display())));
         }
-        written => written.with_context(|| format!("cannot write '{}'", file.display()))?,
+        result => result.with_context(|| format!("cannot write '{}'", file.display()))?,
     };
-    let text = || format!("written: {}\ntry: {}", sanitize(&written.file), sanitize(&written.example));
-    Ok(context.output.print_object(&written, text)?)
+    let text = || format!("written: {}\ntry: {}", sanitize(&config.file), sanitize(&config.example));
+    Ok(context.output.print_object(&config, text)?)
 }

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::CliError;
 
 #[derive(Args)]
-pub(crate) struct Delete {
+pub(crate) struct DeleteArgs {
     /// Glob patterns of keys; `*` and `?` do not match `/`, `**` does
     #[arg(value_name = "PATTERN", required = true)]
     patterns: Vec<String>,
@@ -35,14 +35,14 @@ pub(crate) struct DeletionArgs {
 
 /// The result for an object.
 #[derive(Serialize)]
-struct Report {
+struct ObjectReport {
     key: String,
     bytes: u64,
     outcome: &'static str,
     error: Option<String>,
 }
 
-pub(super) async fn run(arguments: Delete, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
+pub(super) async fn run(arguments: DeleteArgs, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
     delete(&ObjectSelection { patterns: arguments.patterns, keys: arguments.keys }, arguments.deletion, bucket, context)
         .await
 }
@@ -59,19 +59,19 @@ async fn delete(
 ) -> Result<(), CliError> {
     let objects = selection.objects(bucket).await?;
     let reports: Vec<_> = if deletion.dry_run {
-        objects.into_iter().map(|entry| report(entry, None)).collect()
+        objects.into_iter().map(|entry| object_report(entry, None)).collect()
     } else {
         if !objects.is_empty() {
             deletion.confirm.ask(&format!("delete {} from {}?", count_and_size(&objects), bucket.root())).await?;
         }
         let deletions = bucket.delete(objects.iter().map(|entry| entry.key.clone())).await;
-        objects.into_iter().zip(deletions).map(|(entry, deletion)| report(entry, Some(deletion))).collect()
+        objects.into_iter().zip(deletions).map(|(entry, deletion)| object_report(entry, Some(deletion))).collect()
     };
     if reports.is_empty() {
         context.output.note("nothing to delete");
     }
     let value = json!({ "bucket": bucket.name(), "dry_run": deletion.dry_run, "objects": reports });
-    let columns: [Column<'_, Report>; 3] = [
+    let columns: [Column<'_, ObjectReport>; 3] = [
         ("outcome", &|report| report.outcome.replace('_', " ")),
         ("size", &|report| context.output.size(report.bytes)),
         ("key", &|report| report.key.clone()),
@@ -81,12 +81,12 @@ async fn delete(
     report_failures(&errors, reports.len(), "objects were not deleted", context)
 }
 
-fn report(entry: ObjectEntry, deletion: Option<Deletion>) -> Report {
+fn object_report(entry: ObjectEntry, deletion: Option<Deletion>) -> ObjectReport {
     let (outcome, error) = match deletion.map(|deletion| deletion.result) {
         None => ("would_be_deleted", None),
         Some(Ok(Deleted::Absent)) => ("absent", None),
         Some(Ok(_)) => ("deleted", None),
         Some(Err(error)) => ("failed", Some(error_chain(&error))),
     };
-    Report { key: entry.key, bytes: entry.bytes, outcome, error }
+    ObjectReport { key: entry.key, bytes: entry.bytes, outcome, error }
 }

@@ -40,30 +40,30 @@ pub(super) async fn run(
         Progress::Lost(bytes) => bar.dec(bytes),
         _ => {}
     };
-    let fetched = bucket.download(&objects, &destination, &client.downloader()?, &observer).await;
+    let downloaded_objects = bucket.download(&objects, &destination, &client.downloader()?, &observer).await;
     bar.finish();
-    print(&fetched, &folders, &destination, bucket, context)
+    print(&downloaded_objects, &folders, &destination, bucket, context)
 }
 
 fn print(
-    fetched: &[DownloadedObject],
+    downloaded_objects: &[DownloadedObject],
     folders: &[ObjectEntry],
     folder: &Path,
     bucket: &Bucket,
     context: &Context,
 ) -> Result<(), CliError> {
-    let failed: Vec<_> = fetched.iter().filter_map(|object| object.result.as_ref().err()).collect();
+    let download_errors: Vec<_> = downloaded_objects.iter().filter_map(|object| object.result.as_ref().err()).collect();
     let value = json!({
         "bucket": bucket.name(),
         "folder": folder.display().to_string(),
-        "complete": failed.is_empty(),
-        "objects": fetched,
+        "complete": download_errors.is_empty(),
+        "objects": downloaded_objects,
         "folders": folders.iter().map(|entry| &entry.key).collect::<Vec<_>>(),
     });
     if !folders.is_empty() {
         context.output.note(format!("{} skipped: empty objects that stand for folders", folders.len()));
     }
-    if fetched.is_empty() {
+    if downloaded_objects.is_empty() {
         context.output.note("nothing to download");
     }
     let outcome = |object: &DownloadedObject| match &object.result {
@@ -76,10 +76,10 @@ fn print(
     };
     let columns: [Column<'_, DownloadedObject>; 3] =
         [("outcome", &outcome), ("size", &size), ("file", &|object| object.file.clone())];
-    context.output.print_object(&value, || context.output.rows(fetched, &columns))?;
-    let errors: Vec<_> = failed.iter().map(|error| error_chain(*error)).collect();
-    let result = report_failures(&errors, fetched.len(), "objects were not downloaded", context);
-    if failed.iter().any(|error| error.is_disk_full()) {
+    context.output.print_object(&value, || context.output.rows(downloaded_objects, &columns))?;
+    let messages: Vec<_> = download_errors.iter().map(|error| error_chain(*error)).collect();
+    let result = report_failures(&messages, downloaded_objects.len(), "objects were not downloaded", context);
+    if download_errors.iter().any(|error| error.is_disk_full()) {
         return Err(disk_full());
     }
     result

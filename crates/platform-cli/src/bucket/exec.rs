@@ -9,8 +9,8 @@ use crate::context::Context;
 use crate::error::CliError;
 
 pub(crate) const HELP: &str = "\
-The environment of the command has the key of the organization in the variables of rclone (remote `aignostics:`), s5cmd, the AWS
-command line and boto3, and the name of the bucket in AIGNOSTICS_BUCKET. Nothing is written to a file.
+The environment of the command contains the key of the organization, in the variables of rclone (remote `aignostics:`), s5cmd, the
+AWS command line and boto3, and the name of the bucket in AIGNOSTICS_BUCKET. Nothing is written to a file.
 
 Exit code: that of the command.";
 

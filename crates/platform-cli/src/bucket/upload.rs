@@ -26,12 +26,12 @@ pub(crate) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, bucket: Bucket, context: &Context) -> Result<(), CliError> {
     let prefix = key_prefix(&arguments.destination_prefix)?;
-    let found = UploadFolder::find(&arguments.source, &prefix).map_err(CliError::bad_input)?;
-    let bar = upload_bar(&context.output, found.bytes);
+    let sources = UploadFolder::find(&arguments.source, &prefix).map_err(CliError::bad_input)?;
+    let bar = upload_bar(&context.output, sources.bytes);
     let observer_bar = bar.clone();
     let uploader =
         Uploader::new(bucket.clone()).with_observer(move |event| observer_bar.set_position(event.total_done));
-    let uploads = uploader.upload(found.files).await;
+    let uploads = uploader.upload(sources.files).await;
     bar.finish();
     print(&uploads, &UploadReport::new(&uploads, &[], &bucket), context)
 }

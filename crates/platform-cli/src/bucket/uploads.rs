@@ -20,12 +20,12 @@ pub(crate) enum Action {
     List(UploadFilter),
     /// Abort unfinished uploads and delete their parts, after confirmation
     ///
-    /// The storage charges for the parts. `bucket upload` continues an unfinished upload of the same file; an aborted one
-    /// starts again.
-    Abort(Abort),
+    /// The storage charges for the parts. `bucket upload` continues an unfinished upload of the same file, and restarts
+    /// an aborted one.
+    Abort(AbortArgs),
 }
 
-/// The selection of uploads.
+/// The options that select uploads.
 #[derive(Args)]
 pub(crate) struct UploadFilter {
     /// Select uploads whose keys begin with a text
@@ -37,7 +37,7 @@ pub(crate) struct UploadFilter {
 }
 
 #[derive(Args)]
-pub(crate) struct Abort {
+pub(crate) struct AbortArgs {
     #[command(flatten)]
     filter: UploadFilter,
     #[command(flatten)]
@@ -47,7 +47,7 @@ pub(crate) struct Abort {
 pub(super) async fn run(action: &Action, bucket: &Bucket, context: &Context) -> Result<(), CliError> {
     match action {
         Action::List(filter) => list(&filter.matching_uploads(bucket).await?, context),
-        Action::Abort(Abort { filter, confirm }) => {
+        Action::Abort(AbortArgs { filter, confirm }) => {
             let uploads = filter.matching_uploads(bucket).await?;
             if !uploads.is_empty() {
                 confirm.ask(&format!("abort {} unfinished uploads to {}?", uploads.len(), bucket.root())).await?;
@@ -62,7 +62,7 @@ impl UploadFilter {
         let mut uploads: Vec<_> = bucket.unfinished_uploads(&self.prefix).try_collect().await?;
         if let Some(age) = self.older_than {
             let now = SystemClock.now();
-            // The age is unknown if the storage does not state the start.
+            // The age is unknown if the storage does not report when the upload started.
             let is_old = |upload: &UnfinishedUpload| {
                 let started_at = upload.started_at?;
                 Some(now.duration_since(started_at).unwrap_or_default() > age)

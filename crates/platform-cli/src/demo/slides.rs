@@ -73,49 +73,50 @@ impl fmt::Display for Slide {
 /// The slides of the user, or the samples of the demo.
 pub(super) struct Slides {
     paths: Vec<PathBuf>,
-    /// The folder of samples that are deleted with the demo.
+    /// The temporary folder with the samples, which is deleted when the demo ends.
     _temporary: Option<Arc<TempDir>>,
 }
 
 impl Slides {
-    /// Lists the folder that the user names, or writes the samples into the folder `kept` or a temporary one.
-    pub(super) async fn open(given: Option<PathBuf>, kept: Option<PathBuf>) -> Result<Self, CliError> {
-        if let Some(folder) = given {
+    /// Lists the slides in `user_folder`. Without it, writes the samples into `sample_folder` or else a temporary
+    /// folder.
+    pub(super) async fn open(user_folder: Option<PathBuf>, sample_folder: Option<PathBuf>) -> Result<Self, CliError> {
+        if let Some(folder) = user_folder {
             return Ok(Self { paths: detached(move || list(&folder)).await??, _temporary: None });
         }
         let folder = tempfile::tempdir().context("cannot create temporary files; set TMPDIR to another folder")?;
         let folder = Arc::new(folder);
-        // When the runtime ends, it waits for this task, so that the folder can then be deleted.
+        // The runtime waits for this task before it shuts down, so the folder is not deleted during the write.
         let target = folder.clone();
-        let written = spawn_blocking(move || samples::write(kept.as_deref().unwrap_or(target.path()))).await?;
-        Ok(Self { paths: written.context("cannot write the sample slides")?, _temporary: Some(folder) })
+        let paths = spawn_blocking(move || samples::write(sample_folder.as_deref().unwrap_or(target.path()))).await?;
+        Ok(Self { paths: paths.context("cannot write the sample slides")?, _temporary: Some(folder) })
     }
 
     /// Reads all slides, ordered by name.
     pub(super) async fn read(&self) -> Result<Vec<Slide>, CliError> {
         let paths = self.paths.clone();
-        // A detached thread, so that a large slide does not delay an interruption.
+        // Runs on a detached thread, because an interruption would have to wait for a large slide otherwise.
         detached(move || paths.into_iter().map(Slide::read).collect()).await?
     }
 }
 
 /// Returns the files of a folder, except hidden ones and subfolders.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
-    let unreadable = || format!("cannot read the slide folder '{}'", folder.display());
+    let read_error = || format!("cannot read the slide folder '{}'", folder.display());
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).with_context(unreadable).map_err(CliError::bad_input)? {
-        let path = entry.with_context(unreadable)?.path();
+    for entry in fs::read_dir(folder).with_context(read_error).map_err(CliError::bad_input)? {
+        let path = entry.with_context(read_error)?.path();
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
             continue;
         }
-        let kind = fs::metadata(&path).with_context(|| format!("cannot read the slide '{}'", path.display()));
-        if !kind.map_err(CliError::bad_input)?.is_dir() {
+        let metadata = fs::metadata(&path).with_context(|| format!("cannot read the slide '{}'", path.display()));
+        if !metadata.map_err(CliError::bad_input)?.is_dir() {
             paths.push(path);
         }
     }
     if paths.is_empty() {
-        let none = anyhow!("{}: no slides; put TIFF or BigTIFF files into the folder", folder.display());
-        return Err(CliError::bad_input(none));
+        let no_slides = anyhow!("{}: no slides; put TIFF or BigTIFF files into the folder", folder.display());
+        return Err(CliError::bad_input(no_slides));
     }
     paths.sort();
     Ok(paths)

@@ -38,8 +38,8 @@ const CONTENT_CONFLICT: Kind =
     Kind::new("conflict", 3).with_hint("use another key for another submission, or repeat the first one unchanged");
 const LOGIN_REQUIRED: Kind = Kind::new("login_required", 4).with_hint("log in with `aignostics user login`");
 const FORBIDDEN: Kind = Kind::new("forbidden", 4).with_hint("`aignostics user whoami` shows the current user");
-const QUOTA: Kind = Kind::new("quota_exceeded", 5).with_hint("submit fewer slides, or request a larger quota");
-const SLIDES: Kind = Kind::new("slides", 7).with_hint("repair or exclude the slides, and repeat the command");
+const QUOTA_EXCEEDED: Kind = Kind::new("quota_exceeded", 5).with_hint("submit fewer slides, or request a larger quota");
+const UNUSABLE_SLIDES: Kind = Kind::new("slides", 7).with_hint("repair or exclude the slides, and repeat the command");
 
 pub(super) fn classify(error: &anyhow::Error) -> Kind {
     let kind = if let Some(error) = error.downcast_ref::<BucketError>() {
@@ -64,7 +64,7 @@ pub(crate) fn kind_of_status(status: u16) -> Kind {
     match status {
         400 | 422 => Kind::BAD_INPUT,
         401 => LOGIN_REQUIRED,
-        402 => QUOTA,
+        402 => QUOTA_EXCEEDED,
         403 => FORBIDDEN,
         404 | 410 => Kind::NOT_FOUND,
         409 | 412 => REFUSED,
@@ -74,7 +74,7 @@ pub(crate) fn kind_of_status(status: u16) -> Kind {
 }
 
 fn platform_kind(error: &Error) -> Kind {
-    let api = |is: fn(&ApiError) -> bool| error.api().is_some_and(is);
+    let is_api_error = |predicate: fn(&ApiError) -> bool| error.api().is_some_and(predicate);
     let has_no_response = error.is_transient() && error.api().is_none_or(|api| api.status().is_none())
         || sources(error).any(<dyn StdError>::is::<HttpError>);
     let status = error.api().and_then(ApiError::status);
@@ -86,16 +86,16 @@ fn platform_kind(error: &Error) -> Kind {
         _ if error.is_unfinished() => Kind::TIME_OUT,
         _ if error.is_conflict() => CONFLICT,
         _ if error.is_not_terminated() => NOT_TERMINATED,
-        _ if api(ApiError::is_already_done) => REFUSED,
-        _ if api(|error| error.is_not_found() && ALWAYS_PRESENT.contains(&error.operation())) => WRONG_ADDRESS,
+        _ if is_api_error(ApiError::is_already_done) => REFUSED,
+        _ if is_api_error(|error| error.is_not_found() && ALWAYS_PRESENT.contains(&error.operation())) => WRONG_ADDRESS,
         _ if error.unmatched_selection().is_some() => Kind::NOT_FOUND,
-        _ if error.is_not_found() || api(ApiError::is_gone) => Kind::NOT_FOUND,
-        _ if !error.problems().is_empty() || api(ApiError::is_unsendable) => Kind::BAD_INPUT,
-        _ if api(ApiError::is_bad_request) || api(ApiError::is_validation) => Kind::BAD_INPUT,
-        _ if api(ApiError::is_forbidden) => FORBIDDEN,
-        _ if api(ApiError::is_quota_exceeded) => QUOTA,
-        _ if api(ApiError::is_transient) && status.is_none() => UNREACHABLE,
-        // The error wraps another one, such as that of the request for a signed URL.
+        _ if error.is_not_found() || is_api_error(ApiError::is_gone) => Kind::NOT_FOUND,
+        _ if !error.problems().is_empty() || is_api_error(ApiError::is_unsendable) => Kind::BAD_INPUT,
+        _ if is_api_error(ApiError::is_bad_request) || is_api_error(ApiError::is_validation) => Kind::BAD_INPUT,
+        _ if is_api_error(ApiError::is_forbidden) => FORBIDDEN,
+        _ if is_api_error(ApiError::is_quota_exceeded) => QUOTA_EXCEEDED,
+        _ if is_api_error(ApiError::is_transient) && status.is_none() => UNREACHABLE,
+        // The error wraps another one, for example the error of a request for a signed URL.
         _ => sources(error).find_map(|source| source.downcast_ref()).map_or(Kind::FAILED, platform_kind),
     }
 }
@@ -104,7 +104,7 @@ fn pipeline_kind(error: &platform_pipeline::Error) -> Kind {
     match error {
         _ if error.is_input() => Kind::BAD_INPUT,
         _ if error.is_incomplete() => Kind::INCOMPLETE,
-        _ if error.is_stopped() => SLIDES,
+        _ if error.is_stopped() => UNUSABLE_SLIDES,
         _ if error.is_conflict() => CONTENT_CONFLICT,
         _ => match (error.platform(), error.bucket()) {
             (Some(error), _) => platform_kind(error),

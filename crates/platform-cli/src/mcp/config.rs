@@ -22,8 +22,8 @@ pub(super) fn run(arguments: &Arguments, context: &Context) -> Result<(), CliErr
     let program = std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok());
     let program = program.unwrap_or_else(|| "aignostics".to_owned());
     arguments.serve.limits()?;
-    let mut words = vec!["mcp".to_owned(), "serve".to_owned()];
-    words.extend(arguments.serve.to_arguments().map_err(CliError::bad_input)?);
+    let mut server_arguments = vec!["mcp".to_owned(), "serve".to_owned()];
+    server_arguments.extend(arguments.serve.to_arguments().map_err(CliError::bad_input)?);
     context.output.note(format!("paste this into {}", editor.file()));
-    Ok(print_json(&editor.entry(&program, &words), true)?)
+    Ok(print_json(&editor.entry(&program, &server_arguments), true)?)
 }

@@ -18,8 +18,8 @@ const TOKEN_VARIABLE: &str = "AIGNOSTICS_MCP_TOKEN";
 const MIN_TOKEN_BYTES: usize = 16;
 
 pub(super) const HELP: &str = "\
-Without --allow-submit, all tools only read. No tool deletes or shares anything, or returns a signed URL or a credential.
-With it, submissions are limited by a budget, which is recorded in a file and applies to all servers of the user together.
+Without --allow-submit, all tools only read. With it, submissions are limited by a budget, which is recorded in a file and
+shared by all servers of the user. No tool deletes or shares anything, or returns a signed URL or a credential.
 
 With --http, clients need the token in AIGNOSTICS_MCP_TOKEN. Without the variable, a token is created and printed.";
 
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     server: ServerArgs,
 }
 
-/// The options that a program also passes to the server that it starts.
+/// The options of the server. `mcp config` prints them for the program that starts the server.
 #[derive(Args)]
 pub(crate) struct ServerArgs {
     /// Folder whose files the tools may read [default: the working folder]. Can be repeated
@@ -50,7 +50,7 @@ pub(crate) struct ServerArgs {
     /// Applications that may be used, separated by commas
     #[arg(long, value_name = "IDS", value_delimiter = ',', requires = "allow_submit")]
     applications: Vec<String>,
-    /// File that records what was used of the budget [default: in the state folder of the user]
+    /// File that records how much of the budget is used [default: in the state folder of the user]
     #[arg(long, value_name = "FILE", requires = "allow_submit")]
     budget_file: Option<PathBuf>,
 }
@@ -71,23 +71,23 @@ impl ServerArgs {
     /// Returns the options as command-line arguments. Paths are absolute, because the program that starts the server may
     /// have another working folder.
     pub(super) fn to_arguments(&self) -> io::Result<Vec<String>> {
-        let mut words = Vec::new();
+        let mut arguments = Vec::new();
         let absolute = |path: &Path| Ok::<_, io::Error>(path::absolute(path)?.display().to_string());
         let folders = if self.folders.is_empty() { vec![env::current_dir()?] } else { self.folders.clone() };
-        let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        let mut push_option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         for folder in &folders {
-            option("--folder", absolute(folder)?);
+            push_option("--folder", absolute(folder)?);
         }
         if let (true, Some(slides), Some(runs)) = (self.allow_submit, self.max_slides, self.max_runs) {
-            option("--max-slides", slides.to_string());
-            option("--max-runs", runs.to_string());
-            option("--applications", self.applications.join(","));
+            push_option("--max-slides", slides.to_string());
+            push_option("--max-runs", runs.to_string());
+            push_option("--applications", self.applications.join(","));
             if let Some(file) = &self.budget_file {
-                option("--budget-file", absolute(file)?);
+                push_option("--budget-file", absolute(file)?);
             }
-            words.push("--allow-submit".to_owned());
+            arguments.push("--allow-submit".to_owned());
         }
-        Ok(words)
+        Ok(arguments)
     }
 }
 
@@ -99,15 +99,15 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     let builder = server.budget_file.iter().fold(builder, PlatformServerBuilder::with_ledger);
     let server = builder.build().map_err(CliError::bad_input)?;
     let Some(port) = http else { return server.serve_stdio().await.map_err(|error| CliError::from(anyhow!(error))) };
-    let (token, is_new) = token()?;
+    let (token, is_new) = server_token()?;
     let server = HttpServer::bind(server, port, token.clone()).await.map_err(CliError::bad_input)?;
-    let shown = is_new.then(|| token.expose().to_owned());
-    print_json(&json!({ "url": server.url().map_err(CliError::bad_input)?, "token": shown }), false)?;
+    let printed_token = is_new.then(|| token.expose().to_owned());
+    print_json(&json!({ "url": server.url().map_err(CliError::bad_input)?, "token": printed_token }), false)?;
     server.serve().await.map_err(|error| CliError::from(anyhow!(error)))
 }
 
-/// Returns the token of the HTTP server, and true if it is new.
-fn token() -> Result<(Secret, bool), CliError> {
+/// Returns the token of the HTTP server, and true if it was just created.
+fn server_token() -> Result<(Secret, bool), CliError> {
     match std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
         Some(token) if token.trim().len() < MIN_TOKEN_BYTES => {
             Err(CliError::bad_input(anyhow!("{TOKEN_VARIABLE} is shorter than {MIN_TOKEN_BYTES} bytes")))

@@ -24,9 +24,9 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let handle = context.write_client()?.run(arguments.run.as_str());
-    let done = handle.cancel().await?;
+    let change_outcome = handle.cancel().await?;
     let run = handle.no_cache().get().await?;
-    let (outcome, had_ended) = (RunOutcome::of(&run), done == ChangeOutcome::AlreadyApplied);
+    let (outcome, had_ended) = (RunOutcome::of(&run), change_outcome == ChangeOutcome::AlreadyApplied);
     let value = json!({
         "run_id": run.run_id, "outcome": outcome.name(), "had_ended_before": had_ended,
     });
@@ -42,9 +42,9 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
 }
 
 #[derive(Args)]
-pub(crate) struct ByFilter {
+pub(crate) struct CancelByFilterArgs {
     #[command(flatten)]
-    filter: Filter,
+    filter: RunFilterArgs,
     /// Maximum number of runs to cancel, newest first
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -61,7 +61,7 @@ pub(crate) struct ByFilter {
 /// The filters; a run must match all of them.
 #[derive(Args)]
 #[group(required = true, multiple = true)]
-struct Filter {
+struct RunFilterArgs {
     /// Only runs with all of these tags, separated by commas
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     tags: Vec<String>,
@@ -79,7 +79,7 @@ enum Cancellation {
     Failed(Error),
 }
 
-pub(crate) async fn run_by_filter(arguments: ByFilter, context: &Context) -> Result<(), CliError> {
+pub(crate) async fn run_by_filter(arguments: CancelByFilterArgs, context: &Context) -> Result<(), CliError> {
     let query = arguments.filter.query()?;
     let client = context.write_client()?;
     let runs = client.clone().no_cache().runs().list_with(query);
@@ -99,19 +99,19 @@ pub(crate) async fn run_by_filter(arguments: ByFilter, context: &Context) -> Res
         }
     }
     let values: Vec<_> = results.iter().map(|(run, result)| to_json(run, result)).collect();
-    context.output.print_array_or("no active run matches", &values, || text(&results, &context.output))?;
+    context.output.print_array_or("no active run matches", &values, || table(&results, &context.output))?;
     match results.iter().filter(|(_, result)| matches!(result, Cancellation::Failed(_))).count() {
         0 => Ok(()),
         failed => Err(CliError::incomplete(format_args!("{failed} of {} runs could not be canceled", results.len()))),
     }
 }
 
-impl Filter {
+impl RunFilterArgs {
     fn query(self) -> Result<ListRuns, CliError> {
         let tags: Vec<_> = self.tags.iter().map(|tag| tag.trim()).filter(|tag| !tag.is_empty()).collect();
         // An empty filter, for example from an unset variable, must not match all runs.
-        let empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
-        if tags.len() < self.tags.len() || empty(&self.application_id) || empty(&self.application_version) {
+        let is_empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
+        if tags.len() < self.tags.len() || is_empty(&self.application_id) || is_empty(&self.application_version) {
             return Err(CliError::bad_input(anyhow!("nothing was canceled, because a filter is empty")));
         }
         let mut query = ListRuns::new().with_sort(vec!["-submitted_at".to_owned()]).with_page_size(100);
@@ -153,7 +153,7 @@ fn to_json(run: &Run, result: &Cancellation) -> Value {
     })
 }
 
-fn text(results: &[(Run, Cancellation)], output: &Output) -> String {
+fn table(results: &[(Run, Cancellation)], output: &Output) -> String {
     let result_text = |result: &Cancellation| match result {
         Cancellation::Failed(error) => format!("failed: {}", error_chain(error)),
         other => other.name().replace('_', " "),
@@ -167,7 +167,7 @@ fn text(results: &[(Run, Cancellation)], output: &Output) -> String {
 }
 
 #[derive(Args)]
-pub(crate) struct Delete {
+pub(crate) struct DeleteResultsArgs {
     /// Id of the run
     #[arg(value_parser = parse_run_id)]
     run: String,
@@ -175,18 +175,18 @@ pub(crate) struct Delete {
     confirm: Confirm,
 }
 
-pub(crate) async fn delete(arguments: Delete, context: &Context) -> Result<(), CliError> {
-    let Delete { run, confirm } = arguments;
+pub(crate) async fn delete(arguments: DeleteResultsArgs, context: &Context) -> Result<(), CliError> {
+    let DeleteResultsArgs { run, confirm } = arguments;
     let handle = context.write_client()?.run(run.as_str());
     confirm.ask(&format!("permanently delete the results of run {run}?")).await?;
-    let done = match handle.delete_results().await {
-        Ok(done) => done,
+    let change_outcome = match handle.delete_results().await {
+        Ok(change_outcome) => change_outcome,
         Err(error) if error.is_not_terminated() => {
             return Err(CliError::from(error).context("the run is not terminated: its results cannot be deleted yet"));
         }
         Err(error) => return Err(error.into()),
     };
-    let changed = done == ChangeOutcome::Applied;
+    let changed = change_outcome == ChangeOutcome::Applied;
     let value = json!({ "run_id": run, "results": "deleted", "changed": changed });
     let text = || format!("{}: results{} deleted", sanitize(&run), if changed { "" } else { " already" });
     Ok(context.output.print_object(&value, text)?)

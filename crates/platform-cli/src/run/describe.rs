@@ -37,20 +37,20 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     });
     let text = || {
         let output = &context.output;
-        let about =
+        let header =
             if arguments.summarize { summary(&run, output) } else { fields(&run, Some((available, deleted)), output) };
-        format!("{about}\n\n{}", table(&items, output))
+        format!("{header}\n\n{}", table(&items, output))
     };
     Ok(context.output.print_object(&document, text)?)
 }
 
 #[derive(Args)]
-pub(crate) struct Wait {
+pub(crate) struct WaitArgs {
     #[command(flatten)]
     run: RunArgs,
 }
 
-pub(crate) async fn wait(arguments: Wait, context: &Context) -> Result<(), CliError> {
+pub(crate) async fn wait(arguments: WaitArgs, context: &Context) -> Result<(), CliError> {
     let run = arguments.run.handle(&context.client(Activity::Transferring)?).await?;
     context.follow(run.id(), &[]);
     let run = run.wait(None).await?;
@@ -72,17 +72,17 @@ fn summary(run: &Run, output: &Output) -> String {
         ("run", run.run_id.to_string()),
         ("outcome", RunOutcome::of(run).to_string()),
         ("error", run.error_message.clone().unwrap_or_default()),
-        ("items", counts(run)),
+        ("items", item_counts(run)),
     ])
 }
 
-/// Returns the fields about a run, and about its available and its deleted `files` if known.
+/// Returns the fields of a run. `files` are its available and its deleted files, if known.
 pub(super) fn fields(run: &Run, files: Option<(usize, DeletedFiles)>, output: &Output) -> String {
-    let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let count_text = |count: Option<i64>| count.map(|count| count.to_string()).unwrap_or_default();
     let scheduling = run.scheduling.as_ref();
     let has_files = files.is_none_or(|(available, _)| available > 0);
-    let end = results_end(run).filter(|end| has_files && *end > SystemClock.now());
-    let until = end.map(|_| list::results_until(run, output)).unwrap_or_default();
+    let retention_end = results_end(run).filter(|retention_end| has_files && *retention_end > SystemClock.now());
+    let until_text = retention_end.map(|_| list::results_until(run, output)).unwrap_or_default();
     let metadata = run.custom_metadata.as_ref().and_then(|metadata| serde_json::to_string_pretty(metadata).ok());
     output.non_empty_fields([
         ("run", run.run_id.to_string()),
@@ -91,12 +91,12 @@ pub(super) fn fields(run: &Run, files: Option<(usize, DeletedFiles)>, output: &O
         ("outcome", RunOutcome::of(run).to_string()),
         ("error", run.error_message.clone().unwrap_or_default()),
         ("error code", run.error_code.clone().unwrap_or_default()),
-        ("items", counts(run)),
+        ("items", item_counts(run)),
         ("submitted", output.time(run.submitted_at)),
         ("submitted by", run.submitted_by.clone()),
         ("organization", run.organization_id.clone().unwrap_or_default()),
         ("ended", output.time_or_empty(run.terminated_at)),
-        ("results until", until),
+        ("results until", until_text),
         (
             "deleted results",
             files
@@ -106,31 +106,31 @@ pub(super) fn fields(run: &Run, files: Option<(usize, DeletedFiles)>, output: &O
         ),
         ("due", output.time_or_empty(scheduling.and_then(|scheduling| scheduling.due_date))),
         ("deadline", output.time_or_empty(scheduling.and_then(|scheduling| scheduling.deadline))),
-        ("items ahead, organization", number(run.num_preceding_items_org)),
-        ("items ahead, platform", number(run.num_preceding_items_platform)),
+        ("items ahead, organization", count_text(run.num_preceding_items_org)),
+        ("items ahead, platform", count_text(run.num_preceding_items_platform)),
         ("metadata", metadata.unwrap_or_default()),
     ])
 }
 
 /// Returns the number of items in each state.
-fn counts(run: &Run) -> String {
-    let counts = &run.statistics;
+fn item_counts(run: &Run) -> String {
+    let statistics = &run.statistics;
     let parts = [
-        (counts.item_pending_count, "pending"),
-        (counts.item_processing_count, "processing"),
-        (counts.item_succeeded_count, "succeeded"),
-        (counts.item_user_error_count, "user error"),
-        (counts.item_system_error_count, "system error"),
-        (counts.item_skipped_count, "skipped"),
+        (statistics.item_pending_count, "pending"),
+        (statistics.item_processing_count, "processing"),
+        (statistics.item_succeeded_count, "succeeded"),
+        (statistics.item_user_error_count, "user error"),
+        (statistics.item_system_error_count, "system error"),
+        (statistics.item_skipped_count, "skipped"),
     ];
     let parts = parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
-    format!("{} ({})", counts.item_count, parts.collect::<Vec<_>>().join(", "))
+    format!("{} ({})", statistics.item_count, parts.collect::<Vec<_>>().join(", "))
 }
 
 fn table(items: &[Item], output: &Output) -> String {
     let artifacts = |item: &Item| {
-        let (all, deleted) = (item.output_artifacts.len(), DeletedFiles::of(std::slice::from_ref(item)).count());
-        if deleted == 0 { all.to_string() } else { format!("{} of {all}", all - deleted) }
+        let (total, deleted) = (item.output_artifacts.len(), DeletedFiles::of(std::slice::from_ref(item)).count());
+        if deleted == 0 { total.to_string() } else { format!("{} of {total}", total - deleted) }
     };
     let message = |item: &Item| item.error_message.clone().or_else(|| item.error_code.clone()).unwrap_or_default();
     let columns: [Column<'_, Item>; 5] = [

@@ -12,14 +12,14 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::progress::RunBars;
 use crate::results;
-use crate::transfers::{DownloadTransferArgs, target};
+use crate::transfers::{DownloadTransferArgs, target_parser};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     run: RunArgs,
     /// Folder for the results, created if absent; or a store: `gs://`, `s3://` or `az://` with a bucket and a prefix
-    #[arg(value_name = "DIR|URL", default_value = ".", value_parser = target())]
+    #[arg(value_name = "DIR|URL", default_value = ".", value_parser = target_parser())]
     target: ResultsTarget,
     /// Wait for the end of the run and download results as they become available (alias: --wait-for-completion)
     #[arg(long, alias = "wait-for-completion", overrides_with = "no_follow")]
@@ -114,7 +114,8 @@ impl LayoutArgs {
     }
 }
 
-/// Downloads the results of a run. With `follows_by_default`, it waits for the end of the run, like the Python SDK.
+/// Downloads the results of a run. With `follows_by_default`, it waits for the end of the run unless `--no-follow` is
+/// set, like the Python SDK.
 pub(crate) async fn run(arguments: Arguments, context: &Context, follows_by_default: bool) -> Result<(), CliError> {
     let follows = arguments.follow || (follows_by_default && !arguments.no_follow);
     let selection = arguments.item.into_iter().fold(Selection::default(), Selection::with_item);
@@ -123,11 +124,11 @@ pub(crate) async fn run(arguments: Arguments, context: &Context, follows_by_defa
     let path = match arguments.target {
         ResultsTarget::Folder(path) => path,
         ResultsTarget::Store(address) => {
-            let has_run = arguments.folders.has_folder_per_run();
-            for (is_given, option) in
-                [(arguments.shard.is_some(), "shard"), (!has_run, "no-create-subdirectory-for-run")]
+            let has_folder_per_run = arguments.folders.has_folder_per_run();
+            for (is_set, option) in
+                [(arguments.shard.is_some(), "shard"), (!has_folder_per_run, "no-create-subdirectory-for-run")]
             {
-                if is_given {
+                if is_set {
                     return Err(CliError::bad_input(anyhow!("--{option} cannot be used with a store")));
                 }
             }
@@ -152,7 +153,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context, follows_by_defa
     results::print(&report, &path, &context.output)
 }
 
-pub(super) const UNUSABLE: &str = "cannot use the result folder; choose another";
+pub(super) const UNUSABLE_FOLDER: &str = "cannot use the result folder; choose another";
 
 /// Adds a remedy to an error of the result folder.
 pub(super) fn with_folder_context(error: impl Into<platform_pipeline::Error>) -> CliError {
@@ -162,5 +163,5 @@ pub(super) fn with_folder_context(error: impl Into<platform_pipeline::Error>) ->
     }
     let is_folder = error.folder().is_some();
     let error = CliError::from(error);
-    if is_folder { error.context(UNUSABLE) } else { error }
+    if is_folder { error.context(UNUSABLE_FOLDER) } else { error }
 }

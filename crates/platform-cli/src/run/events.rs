@@ -1,4 +1,4 @@
-//! Pipeline events as notes on stderr and as bars.
+//! The display of pipeline events: notes on stderr and progress bars.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub(super) fn observer(output: &Output) -> Observer {
                 )
             };
             output.print_progress(value, text);
-        } else if let Some(text) = note(&event) {
+        } else if let Some(text) = note_text(&event) {
             output.note(text);
         }
         match event {
@@ -58,16 +58,16 @@ pub(super) fn observer(output: &Output) -> Observer {
 
 fn plan_summary(new: usize, processed: usize, failed: usize, runs: &[RunId]) -> String {
     let names: Vec<_> = runs.iter().map(RunId::as_str).collect();
-    let of = match names.as_slice() {
+    let runs_text = match names.as_slice() {
         [] => String::new(),
         [run] => format!(" in run {run}"),
         runs => format!(" in runs {}", runs.join(", ")),
     };
-    let text = format!("{new} new, {processed} already processed{of}");
+    let text = format!("{new} new, {processed} already processed{runs_text}");
     if failed == 0 { text } else { format!("{text}; {failed} failed or skipped: --retry-failed submits them again") }
 }
 
-fn note(event: &Event) -> Option<String> {
+fn note_text(event: &Event) -> Option<String> {
     Some(match event {
         Event::DuplicateSlide { path, same } => {
             format!("{}: the same content as {}; --deduplicate excludes it", path.display(), same.display())
@@ -117,8 +117,8 @@ fn skipped_lines(skipped: &[SkippedFile]) -> Vec<String> {
     }
     let mut lines = Vec::new();
     for (kind, files) in kinds {
-        let named = files.iter().take(MAX_NAMED);
-        lines.extend(named.map(|file| format!("{}: skipped: {}", file.path.display(), file.reason)));
+        let named_files = files.iter().take(MAX_NAMED);
+        lines.extend(named_files.map(|file| format!("{}: skipped: {}", file.path.display(), file.reason)));
         if let Some(more @ 1..) = files.len().checked_sub(MAX_NAMED) {
             lines.push(format!("{more} more skipped ({}); --format json lists all", kind.name()));
         }
@@ -132,19 +132,19 @@ fn skipped_lines(skipped: &[SkippedFile]) -> Vec<String> {
 }
 
 fn link_lines(links: &[(PathBuf, PathBuf)]) -> Vec<String> {
-    let named = links.iter().take(MAX_NAMED);
-    let mut text: Vec<_> =
-        named.map(|(link, target)| format!("{}: a link to {}", link.display(), target.display())).collect();
+    let named_links = links.iter().take(MAX_NAMED);
+    let mut lines: Vec<_> =
+        named_links.map(|(link, target)| format!("{}: a link to {}", link.display(), target.display())).collect();
     if let Some(more @ 1..) = links.len().checked_sub(MAX_NAMED) {
-        text.push(format!("{more} more links; --format json lists all"));
+        lines.push(format!("{more} more links; --format json lists all"));
     }
-    text
+    lines
 }
 
 /// Returns the remarks about a slide on one line: warnings, and the kinds of identifying data.
 fn remarks_line(remarks: &SlideRemarks) -> String {
     let mut parts: Vec<_> = remarks.warnings.iter().map(ToString::to_string).collect();
-    let kinds: BTreeSet<_> = remarks.identifiers.iter().map(|found| found.kind).collect();
+    let kinds: BTreeSet<_> = remarks.identifiers.iter().map(|identifier| identifier.kind).collect();
     if !kinds.is_empty() {
         let kinds: Vec<_> = kinds.into_iter().map(IdentifierKind::name).collect();
         parts.push(format!("may identify a patient: {}", kinds.join(", ")));

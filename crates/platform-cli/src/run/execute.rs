@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::progress::RunBars;
 use crate::results;
-use crate::transfers::Transfers;
+use crate::transfers::AllTransferArgs;
 use crate::unknown_application::explain;
 
 /// The options that cause another submission.
@@ -74,15 +74,15 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     health_check: HealthCheckArgs,
     #[command(flatten)]
-    transfer: Transfers,
+    transfer: AllTransferArgs,
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     Study::check_results_folder(&arguments.folder, &arguments.csv, arguments.folders.has_folder_per_run())?;
     let target = Study::results_folder(&arguments.csv);
     let client = context.transfer_client(arguments.transfer)?;
-    // Errors of the folder occur before anything is uploaded or billed.
-    let mut results = Some(open(&target).await?);
+    // Opens the folder before anything is uploaded or billed, so that its errors cost nothing.
+    let mut results = Some(open_results_folder(&target).await?);
     arguments.health_check.check(&client, context).await?;
     let study = study(&client, &arguments, context).await?;
     let id = ApplicationId::from(arguments.application.as_str());
@@ -91,25 +91,25 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
         Err(error) => return Err(explain(print_unusable(error, &target, &context.output), &id, &client).await),
     };
     let mut report = StudyReport::of(&study, &target);
-    let mut ignored = Vec::new();
+    let mut ignored_options = Vec::new();
     match study.submission() {
         Some(submission) if submission.submitted.is_new => {
             let run = submission.submitted.run.id();
             context.output.note(format!("submitted run {run} of {} {}", submission.application, submission.version));
         }
-        _ => ignored = arguments.options.note_ignored(&context.output, &[]),
+        _ => ignored_options = arguments.options.note_ignored(&context.output, &[]),
     }
     for run in study.runs() {
         let folder = match results.take() {
             Some(folder) => folder,
-            None => open(&target).await?,
+            None => open_results_folder(&target).await?,
         };
         report.reports.push(Box::pin(fetch(run, folder, &arguments, context)).await?);
     }
-    print(&report, &ignored, &context.output)
+    print(&report, &ignored_options, &context.output)
 }
 
-/// Prints the slides if unusable ones prevented the submission, and returns the failure.
+/// Prints the slides of the study if unusable ones prevented the submission. Returns the failure in any case.
 fn print_unusable(error: Error, target: &Path, output: &Output) -> CliError {
     if error.is_stopped()
         && let Err(error) = output.print_object(&to_json(&StudyReport::of_stopped(&error, target), &[]), String::new)
@@ -120,35 +120,35 @@ fn print_unusable(error: Error, target: &Path, output: &Output) -> CliError {
 }
 
 /// Prints the report, and returns an error if results are missing.
-fn print(report: &StudyReport, ignored: &[&str], output: &Output) -> Result<(), CliError> {
+fn print(report: &StudyReport, ignored_options: &[&str], output: &Output) -> Result<(), CliError> {
     output.print_failures(report.reports.iter().flat_map(RunReport::problems));
-    let text = |run: &RunReport| results::text(run, &report.folder, output);
+    let text = |run: &RunReport| results::report_text(run, &report.folder, output);
     let text = || report.reports.iter().map(text).collect::<Vec<_>>().join("\n");
-    let printed = output.print_object(&to_json(report, ignored), text);
+    let print_result = output.print_object(&to_json(report, ignored_options), text);
     report.reports.iter().try_for_each(results::check_outcome)?;
-    Ok(printed?)
+    Ok(print_result?)
 }
 
-fn to_json(report: &StudyReport, ignored: &[&str]) -> Value {
+fn to_json(report: &StudyReport, ignored_options: &[&str]) -> Value {
     let mut value = json!(report);
-    value["ignored_options"] = json!(ignored);
+    value["ignored_options"] = json!(ignored_options);
     value
 }
 
-async fn open(target: &Path) -> Result<ResultFolder, CliError> {
-    let opened = ResultFolder::open(target).await;
-    Ok(opened.context("cannot use the folder of the table for the results")?)
+async fn open_results_folder(target: &Path) -> Result<ResultFolder, CliError> {
+    let results_folder = ResultFolder::open(target).await;
+    Ok(results_folder.context("cannot use the folder of the table for the results")?)
 }
 
 async fn study(client: &Client, arguments: &Arguments, context: &Context) -> Result<Study, CliError> {
     let id = ApplicationId::from(arguments.application.as_str());
     let options = arguments.options.run_options(&client.me().await?);
     let observer = observer(&context.output);
-    let portal = arguments.options.portal();
+    let shows_in_portal = arguments.options.shows_in_portal();
     Ok(Study::new(client, id, &arguments.csv, &arguments.folder, options)
         .with_version(arguments.version.application_version.clone())
         .with_prepare(arguments.prepare.prepare().with_overwrite(arguments.overwrite_table))
-        .with_object_keys(system_user(), arguments.upload.upload_prefix.clone(), portal)
+        .with_object_keys(system_user(), arguments.upload.upload_prefix.clone(), shows_in_portal)
         .with_resubmit(arguments.resubmit)
         .with_resubmit_uncertain(arguments.resubmit_uncertain)
         .with_retry_failed(arguments.retry_failed)

@@ -6,7 +6,7 @@ use platform_resources::operations::ListRuns;
 
 /// The filters; a run must match all of them.
 #[derive(Args)]
-pub(super) struct Filters {
+pub(super) struct FilterArgs {
     /// Only runs of this application.
     #[arg(long, value_name = "ID")]
     application_id: Option<String>,
@@ -45,7 +45,7 @@ pub(super) struct Filters {
     for_organization: Option<String>,
 }
 
-impl Filters {
+impl FilterArgs {
     pub(super) fn query(&self) -> ListRuns {
         let filter = self.tags.iter().map(|tag| tag.trim()).filter(|tag| !tag.is_empty());
         let filter = filter.fold(RunFilter::new(), RunFilter::with_tag);

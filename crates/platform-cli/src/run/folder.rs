@@ -21,7 +21,7 @@ the manifest until a newer verified file replaces them or `run forget` removes t
 Exit codes: 0 all files are intact, 6 some are not.";
 
 #[derive(Args)]
-pub(crate) struct Verify {
+pub(crate) struct VerifyArgs {
     /// Folder with the results and the manifest
     #[arg(value_name = "DIR")]
     folder: PathBuf,
@@ -30,7 +30,7 @@ pub(crate) struct Verify {
     sha256sums: bool,
 }
 
-pub(crate) async fn verify(arguments: Verify, context: &Context) -> Result<(), CliError> {
+pub(crate) async fn verify(arguments: VerifyArgs, context: &Context) -> Result<(), CliError> {
     let check = platform_download::verify(&arguments.folder).await.map_err(CliError::bad_input)?;
     if arguments.sha256sums {
         check.write_sha256sums(&arguments.folder).await.map_err(with_folder_context)?;
@@ -49,7 +49,7 @@ pub(crate) async fn verify(arguments: Verify, context: &Context) -> Result<(), C
 }
 
 fn check_text(check: &FolderCheck, output: &Output) -> String {
-    let state = |state: FileState| match state {
+    let state_text = |state: FileState| match state {
         FileState::Intact => "intact".to_owned(),
         FileState::Changed => "CHANGED".to_owned(),
         FileState::Missing => "MISSING".to_owned(),
@@ -57,17 +57,17 @@ fn check_text(check: &FolderCheck, output: &Output) -> String {
         _ => "OUTSIDE".to_owned(),
     };
     let columns: [Column<'_, FileCheck>; 3] = [
-        ("state", &|file| state(file.state)),
+        ("state", &|file| state_text(file.state)),
         ("size", &|file| output.size(file.entry.bytes)),
         ("file", &|file| file.entry.file.clone()),
     ];
-    let reasons = check.files.iter().filter_map(|file| Some((&file.entry.file, file.reason.as_ref()?)));
-    let reasons = reasons.map(|(file, reason)| format!("cannot read '{}': {}", sanitize(file), sanitize(reason)));
-    let folders = check.unreadable.iter();
-    let folders =
-        folders.map(|(path, reason)| format!("cannot read '{}': {}", sanitize(path.display()), sanitize(reason)));
+    let errors = check.files.iter().filter_map(|file| Some((&file.entry.file, file.reason.as_ref()?)));
+    let errors = errors.map(|(file, reason)| format!("cannot read '{}': {}", sanitize(file), sanitize(reason)));
+    let folder_errors = check.unreadable.iter();
+    let folder_errors =
+        folder_errors.map(|(path, reason)| format!("cannot read '{}': {}", sanitize(path.display()), sanitize(reason)));
     let mut lines = vec![output.table(&check.files, &columns)];
-    lines.extend(reasons.chain(folders));
+    lines.extend(errors.chain(folder_errors));
     lines.extend(check.unlisted.iter().map(|path| format!("not in the manifest: {}", sanitize(path.display()))));
     lines.join("\n")
 }
@@ -77,7 +77,7 @@ pub(super) const FORGET_HELP: &str = "\
 it. The files themselves stay.";
 
 #[derive(Args)]
-pub(crate) struct Forget {
+pub(crate) struct ForgetArgs {
     /// Folder with the manifest
     #[arg(value_name = "DIR")]
     folder: PathBuf,
@@ -88,8 +88,8 @@ pub(crate) struct Forget {
     locks: LockArgs,
 }
 
-pub(crate) async fn forget(arguments: Forget, context: &Context) -> Result<(), CliError> {
-    let Forget { folder, files, locks } = arguments;
+pub(crate) async fn forget(arguments: ForgetArgs, context: &Context) -> Result<(), CliError> {
+    let ForgetArgs { folder, files, locks } = arguments;
     let locking: Locking = locks.into();
     let count = platform_download::forget(&folder, files, locking).await.map_err(|error| {
         if error.has_no_entry() || error.has_no_manifest() {
@@ -107,7 +107,7 @@ The files are parts, which a later `run download` would resume, files with a wro
 the manifest stay.";
 
 #[derive(Args)]
-pub(crate) struct Clean {
+pub(crate) struct CleanArgs {
     /// Folder with the results
     #[arg(value_name = "DIR")]
     folder: PathBuf,
@@ -118,29 +118,29 @@ pub(crate) struct Clean {
     locks: LockArgs,
 }
 
-pub(crate) async fn clean(arguments: Clean, context: &Context) -> Result<(), CliError> {
-    let Clean { folder, dry_run, locks } = arguments;
+pub(crate) async fn clean(arguments: CleanArgs, context: &Context) -> Result<(), CliError> {
+    let CleanArgs { folder, dry_run, locks } = arguments;
     if !ResultFolder::is_result_folder(&folder) {
         let error = anyhow!("'{}' is not a folder for results: it has no .aignostics.lock", sanitize(folder.display()));
         return Err(CliError::bad_input(error));
     }
     let options = FolderOptions::new().with_locking(locks.into()).without_write_checks();
     let results = options.open(&folder).await.map_err(with_folder_context)?;
-    let work = move || {
-        let found = results.leftovers()?;
+    let list_and_remove = move || {
+        let leftovers = results.leftovers()?;
         if !dry_run {
-            results.clean(&found)?;
+            results.clean(&leftovers)?;
         }
-        Ok::<_, platform_resources::FolderError>(found)
+        Ok::<_, platform_resources::FolderError>(leftovers)
     };
-    let found = tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?;
-    let found = found.map_err(with_folder_context)?;
-    Ok(context.output.print_object(&json!({ "removed": !dry_run, "files": found }), || {
-        clean_text(&found, dry_run, &context.output)
+    let leftovers = tokio::task::spawn_blocking(list_and_remove).await.map_err(anyhow::Error::from)?;
+    let leftovers = leftovers.map_err(with_folder_context)?;
+    Ok(context.output.print_object(&json!({ "removed": !dry_run, "files": leftovers }), || {
+        clean_text(&leftovers, dry_run, &context.output)
     })?)
 }
 
-fn clean_text(found: &[Leftover], dry_run: bool, output: &Output) -> String {
+fn clean_text(leftovers: &[Leftover], dry_run: bool, output: &Output) -> String {
     let kind = |file: &Leftover| match file.kind {
         LeftoverKind::Partial => "partial".to_owned(),
         LeftoverKind::Corrupt => "corrupt".to_owned(),
@@ -148,8 +148,8 @@ fn clean_text(found: &[Leftover], dry_run: bool, output: &Output) -> String {
     };
     let columns: [Column<'_, Leftover>; 3] =
         [("kind", &kind), ("size", &|file| output.size(file.bytes)), ("file", &|file| file.path.display().to_string())];
-    let count = found.len();
+    let count = leftovers.len();
     let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
     let summary = if dry_run { format!("{files} would be removed") } else { format!("{files} removed") };
-    if count == 0 { summary } else { format!("{}\n{summary}", output.table(found, &columns)) }
+    if count == 0 { summary } else { format!("{}\n{summary}", output.table(leftovers, &columns)) }
 }

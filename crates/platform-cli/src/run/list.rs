@@ -11,10 +11,10 @@ use platform_resources::{ResultsTarget, Retention, RunOutcome, run_record};
 use terminal::arguments::{choice, parse_duration};
 use terminal::{Column, Output};
 
-use super::filters::Filters;
+use super::filters::FilterArgs;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::transfers::target;
+use crate::transfers::target_parser;
 
 /// The minimum and maximum page size.
 const PAGE_SIZES: (usize, usize) = (5, 100);
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     #[command(flatten)]
-    filters: Filters,
+    filters: FilterArgs,
     /// Only runs in this state.
     #[arg(long, value_name = "STATE", ignore_case = true, value_parser = choice(STATES))]
     state: Option<RunState>,
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     expiring: Option<Duration>,
     /// Only finished runs whose results are not in this folder or store: those that `run sync` would fetch
-    #[arg(long, value_name = "DIR|URL", value_parser = target())]
+    #[arg(long, value_name = "DIR|URL", value_parser = target_parser())]
     not_downloaded: Option<ResultsTarget>,
     /// The option of the Python tool for the absence of `--verbose`
     #[arg(long = "no-verbose", hide = true)]
@@ -51,7 +51,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     let client = context.read_client()?;
     let runs = client.runs().list_with(arguments.query());
     let Arguments { limit, state, expiring, not_downloaded, .. } = arguments;
-    let local = match &not_downloaded {
+    let local_runs = match &not_downloaded {
         Some(target) => Some(LocalRuns::at(&client, target).await?),
         None => None,
     };
@@ -62,8 +62,8 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     };
     let runs = runs.try_filter(move |run| ready(is_selected(run)));
     let runs = runs.map_err(CliError::from).try_filter_map(|run| async {
-        let is_missing = match &local {
-            Some(local) => local.lacks(&client, &run).await?,
+        let is_missing = match &local_runs {
+            Some(local_runs) => local_runs.lacks(&client, &run).await?,
             None => true,
         };
         Ok(is_missing.then_some(run))
@@ -72,10 +72,10 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     print(runs, &context.output, expiring.is_some()).await
 }
 
-/// Returns the time until which the results of a run are kept, or a word for their state.
+/// Returns the time until which the results of a run are kept, or a text for another retention state.
 pub(super) fn results_until(run: &Run, output: &Output) -> String {
     match Retention::of(run, SystemClock.now()) {
-        Retention::SafeUntil(moment) => output.time(moment),
+        Retention::SafeUntil(end) => output.time(end),
         Retention::AtRisk => "may be deleted".to_owned(),
         Retention::Ended => "deleted".to_owned(),
         _ => String::new(),
@@ -87,8 +87,8 @@ impl Arguments {
         let query = self.filters.query().with_sort(self.sort.clone());
         let is_filtered_here = self.state.is_some() || self.expiring.is_some() || self.not_downloaded.is_some();
         let limit = self.limit.filter(|_| !is_filtered_here);
-        let size = limit.map_or(PAGE_SIZES.1, |limit| limit.clamp(PAGE_SIZES.0, PAGE_SIZES.1));
-        query.with_page_size(i64::try_from(size).unwrap_or(100))
+        let page_size = limit.map_or(PAGE_SIZES.1, |limit| limit.clamp(PAGE_SIZES.0, PAGE_SIZES.1));
+        query.with_page_size(i64::try_from(page_size).unwrap_or(100))
     }
 }
 

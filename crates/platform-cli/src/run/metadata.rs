@@ -16,7 +16,7 @@ use crate::error::CliError;
 use crate::run::parse_run_id;
 
 #[derive(Args)]
-pub(crate) struct Dump {
+pub(crate) struct DumpArgs {
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub(crate) struct Dump {
 }
 
 #[derive(Args)]
-pub(crate) struct DumpItem {
+pub(crate) struct DumpItemArgs {
     #[command(flatten)]
     run: RunArgs,
     /// External id of the item
@@ -59,27 +59,27 @@ impl PrintArgs {
 }
 
 #[derive(Args)]
-pub(crate) struct Update {
+pub(crate) struct UpdateArgs {
     /// Id of the run
     #[arg(value_parser = parse_run_id)]
     run: String,
     #[command(flatten)]
-    change: Change,
+    change: ChangeArgs,
 }
 
 #[derive(Args)]
-pub(crate) struct UpdateItem {
+pub(crate) struct UpdateItemArgs {
     /// Id of the run
     #[arg(value_parser = parse_run_id)]
     run: String,
     /// External id of the item
     external_id: String,
     #[command(flatten)]
-    change: Change,
+    change: ChangeArgs,
 }
 
 #[derive(Args)]
-struct Change {
+struct ChangeArgs {
     /// Metadata as a JSON object, `@FILE`, or `-` for stdin
     #[arg(value_name = "JSON")]
     metadata: String,
@@ -95,46 +95,46 @@ struct Change {
     no_enrich_sdk_metadata: bool,
 }
 
-pub(crate) async fn dump(arguments: Dump, context: &Context) -> Result<(), CliError> {
+pub(crate) async fn dump(arguments: DumpArgs, context: &Context) -> Result<(), CliError> {
     let run = arguments.run.handle(&context.read_client()?).await?.no_cache().get().await?;
     arguments.print.print(run.custom_metadata.as_ref(), run.custom_metadata_checksum.as_ref())
 }
 
-pub(crate) async fn dump_item(arguments: DumpItem, context: &Context) -> Result<(), CliError> {
+pub(crate) async fn dump_item(arguments: DumpItemArgs, context: &Context) -> Result<(), CliError> {
     let run = arguments.run.handle(&context.read_client()?).await?.no_cache();
     let item = run.item(&arguments.external_id).await?;
     arguments.print.print(item.custom_metadata.as_ref(), item.custom_metadata_checksum.as_ref())
 }
 
-pub(crate) async fn update(arguments: Update, context: &Context) -> Result<(), CliError> {
-    let Update { run, change } = arguments;
-    let mut metadata = read(&change.metadata).await?;
+pub(crate) async fn update(arguments: UpdateArgs, context: &Context) -> Result<(), CliError> {
+    let UpdateArgs { run, change } = arguments;
+    let mut metadata = read_metadata(&change.metadata).await?;
     let client = context.write_client()?;
     let handle = client.run(run.as_str());
     if !change.no_enrich_sdk_metadata {
-        let before = handle.clone().no_cache().get().await?.custom_metadata;
+        let previous_metadata = handle.clone().no_cache().get().await?.custom_metadata;
         let sdk = sdk_metadata(&client.me().await?);
-        sdk.update_from(&mut metadata, before.as_ref(), SystemClock.now()).map_err(CliError::bad_input)?;
+        sdk.update_from(&mut metadata, previous_metadata.as_ref(), SystemClock.now()).map_err(CliError::bad_input)?;
     }
     let updated = handle.update_metadata(metadata, change.checksum.as_deref()).await?;
     print_updated(&json!({ "run_id": run }), &updated, &context.output)
 }
 
-pub(crate) async fn update_item(arguments: UpdateItem, context: &Context) -> Result<(), CliError> {
-    let UpdateItem { run, external_id, change } = arguments;
-    let mut metadata = read(&change.metadata).await?;
+pub(crate) async fn update_item(arguments: UpdateItemArgs, context: &Context) -> Result<(), CliError> {
+    let UpdateItemArgs { run, external_id, change } = arguments;
+    let mut metadata = read_metadata(&change.metadata).await?;
     let handle = context.write_client()?.run(run.as_str());
     if !change.no_enrich_sdk_metadata {
-        let before = handle.clone().no_cache().item(&external_id).await?.custom_metadata;
+        let previous_metadata = handle.clone().no_cache().item(&external_id).await?.custom_metadata;
         let sdk = ItemSdkMetadata::new();
-        sdk.update_from(&mut metadata, before.as_ref(), SystemClock.now()).map_err(CliError::bad_input)?;
+        sdk.update_from(&mut metadata, previous_metadata.as_ref(), SystemClock.now()).map_err(CliError::bad_input)?;
     }
     let updated = handle.update_item_metadata(&external_id, metadata, change.checksum.as_deref()).await?;
     print_updated(&json!({ "run_id": run, "external_id": external_id }), &updated, &context.output)
 }
 
 /// Reads the JSON object from the argument, from a file after `@`, or from stdin.
-async fn read(argument: &str) -> Result<JsonObject, CliError> {
+async fn read_metadata(argument: &str) -> Result<JsonObject, CliError> {
     let text = match argument.strip_prefix('@') {
         Some(path) => read_text(path).await.with_context(|| format!("cannot read '{path}'")),
         None if argument == "-" => read_text(argument).await.context("cannot read stdin"),

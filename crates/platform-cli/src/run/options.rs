@@ -59,7 +59,7 @@ impl VersionArgs {
     pub(super) async fn resolve(&self, client: &Client, application: &str) -> Result<SelectedApplication, CliError> {
         let id = ApplicationId::from(application);
         match SelectedApplication::find(client, &id, self.application_version.as_ref()).await {
-            Ok(found) => Ok(found),
+            Ok(selected) => Ok(selected),
             Err(error) => Err(explain(error.into(), &id, client).await),
         }
     }
@@ -75,16 +75,16 @@ pub(super) struct UploadArgs {
 }
 
 impl UploadArgs {
-    pub(super) async fn keys(
+    pub(super) async fn object_keys(
         &self,
         client: &Client,
         application: &SelectedApplication,
-        portal: bool,
+        shows_in_portal: bool,
     ) -> Result<ObjectKeys, CliError> {
-        let keys = ObjectKeys::new(client, application, &system_user()).await?.with_portal(portal);
+        let object_keys = ObjectKeys::new(client, application, &system_user()).await?.with_portal(shows_in_portal);
         Ok(match &self.upload_prefix {
-            Some(prefix) => keys.with_prefix(prefix)?,
-            None => keys,
+            Some(prefix) => object_keys.with_prefix(prefix)?,
+            None => object_keys,
         })
     }
 }
@@ -116,7 +116,7 @@ pub(super) struct RunOptionArgs {
     #[arg(long, value_name = "TYPE", default_value = "A100", value_parser = PossibleValuesParser::new(["L4", "A100"]), ignore_case = true, hide_possible_values = true)]
     gpu_type: String,
     /// Provisioning mode of the GPUs: `SPOT`, `ON_DEMAND` or `FLEX_START`
-    #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = parse_mode(&["SPOT", "ON_DEMAND", "FLEX_START"]))]
+    #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = provisioning_parser(&["SPOT", "ON_DEMAND", "FLEX_START"]))]
     gpu_provisioning_mode: Provisioning,
     /// Maximum number of GPUs per slide, 1 to 8
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
@@ -125,15 +125,15 @@ pub(super) struct RunOptionArgs {
     #[arg(long, value_name = "MINUTES", default_value_t = 720, value_parser = clap::value_parser!(u32).range(1..=3600))]
     flex_start_max_run_duration_minutes: u32,
     /// Provisioning mode of the CPUs: `SPOT` or `ON_DEMAND`
-    #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = parse_mode(&["SPOT", "ON_DEMAND"]))]
+    #[arg(long, value_name = "MODE", default_value = "SPOT", ignore_case = true, hide_possible_values = true, value_parser = provisioning_parser(&["SPOT", "ON_DEMAND"]))]
     cpu_provisioning_mode: Provisioning,
     /// Maximum time to wait for nodes, in minutes, 1 to 3600
     #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     node_acquisition_timeout_minutes: u32,
 }
 
-/// Returns a parser for these provisioning modes.
-fn parse_mode(names: &'static [&'static str]) -> impl TypedValueParser<Value = Provisioning> {
+/// Returns a parser that accepts these names of provisioning modes.
+fn provisioning_parser(names: &'static [&'static str]) -> impl TypedValueParser<Value = Provisioning> {
     PossibleValuesParser::new(names).map(|name| match name.to_ascii_uppercase().as_str() {
         "ON_DEMAND" => Provisioning::OnDemand,
         "FLEX_START" => Provisioning::FlexStart,
@@ -147,11 +147,12 @@ fn parse_context(text: &str) -> Result<JsonObject, String> {
 }
 
 impl RunOptionArgs {
-    pub(super) fn portal(&self) -> bool {
+    pub(super) fn shows_in_portal(&self) -> bool {
         self.onboard_to_aignostics_portal
     }
 
-    /// Prints and returns the options that have no effect because nothing is submitted, except those in `compared`.
+    /// Prints and returns the options that have no effect because nothing is submitted. The options in `compared` are
+    /// left out: they are compared with the earlier submission.
     pub(super) fn note_ignored(&self, output: &Output, compared: &[&str]) -> Vec<&'static str> {
         let ignored: Vec<_> = self.set_options().into_iter().filter(|name| !compared.contains(name)).collect();
         if !ignored.is_empty() {
@@ -183,11 +184,11 @@ impl RunOptionArgs {
 
     /// Returns the options of a submission by `me`.
     pub(super) fn run_options(&self, me: &Me) -> RunOptions {
-        let gpu = self.gpu_provisioning_mode;
-        let minutes = (gpu == Provisioning::FlexStart).then_some(self.flex_start_max_run_duration_minutes);
+        let gpu_mode = self.gpu_provisioning_mode;
+        let max_run_minutes = (gpu_mode == Provisioning::FlexStart).then_some(self.flex_start_max_run_duration_minutes);
         let sdk = sdk_metadata(me)
             .with_portal(self.onboard_to_aignostics_portal)
-            .with_gpu(&self.gpu_type.to_ascii_uppercase(), gpu, self.max_gpus_per_slide, minutes)
+            .with_gpu(&self.gpu_type.to_ascii_uppercase(), gpu_mode, self.max_gpus_per_slide, max_run_minutes)
             .with_cpu(self.cpu_provisioning_mode)
             .with_node_timeout(self.node_acquisition_timeout_minutes);
         let sdk = self.note.iter().fold(sdk, RunSdkMetadata::with_note);

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// are keys below the prefix
     #[arg(long, value_name = "PREFIX", conflicts_with_all = ["follow_links", "deduplicate", "rehash"])]
     from_bucket: Option<String>,
-    /// Read the objects of `--from-bucket` and compute their checksums, instead of using those that the storage states
+    /// Read the objects of `--from-bucket` and compute their checksums, instead of using the checksums from the storage
     #[arg(long, requires = "from_bucket")]
     verify: bool,
     #[command(flatten)]
@@ -121,7 +121,7 @@ async fn from_bucket(arguments: &Arguments, prefix: &str, context: &Context) -> 
     };
     if matches!(arguments.prepare.external_id, Some(ExternalIds::Stem | ExternalIds::Absolute)) {
         return Err(CliError::bad_input(anyhow!(
-            "--external-id: ids of slides in the bucket are keys below the prefix, or those of a COLUMN"
+            "--external-id: the id of a slide in the bucket is its key below the prefix, or the value of a COLUMN"
         )));
     }
     let client = context.read_client()?;
@@ -139,7 +139,7 @@ async fn from_bucket(arguments: &Arguments, prefix: &str, context: &Context) -> 
 fn print(prepared: &Prepared, csv: &Path, output: &Output) -> Result<(), CliError> {
     let mut value = json!(prepared);
     value["csv"] = json!(csv.display().to_string());
-    output.print_object(&value, || text(prepared, csv, output))?;
+    output.print_object(&value, || preparation_text(prepared, csv, output))?;
     Ok(prepared.require_all()?)
 }
 
@@ -159,7 +159,7 @@ impl PrepareArgs {
     }
 }
 
-fn text(prepared: &Prepared, csv: &Path, output: &Output) -> String {
+fn preparation_text(prepared: &Prepared, csv: &Path, output: &Output) -> String {
     let slides: Vec<_> = prepared.table.rows().iter().zip(&prepared.states).collect();
     let table = output.table(
         &slides,

@@ -56,23 +56,23 @@ async fn status(run: &str, context: &Context) -> Result<(), CliError> {
     let handle = context.read_client()?.run(run);
     let grants = handle.valid_grants(None).await?;
     let tokens = handle.share_tokens_of(&grants).await?;
-    let of = |is: fn(&SubjectType) -> bool| grants.iter().filter(|grant| is(&grant.subject_type)).collect::<Vec<_>>();
+    let to = |is: fn(&SubjectType) -> bool| grants.iter().filter(|grant| is(&grant.subject_type)).collect::<Vec<_>>();
     let value = json!({
         "run_id": run,
-        "organization_grants": of(|kind| *kind == SubjectType::OrganizationUser),
-        "other_grants": of(|kind| !matches!(kind, SubjectType::OrganizationUser | SubjectType::ShareToken)),
+        "organization_grants": to(|kind| *kind == SubjectType::OrganizationUser),
+        "other_grants": to(|kind| !matches!(kind, SubjectType::OrganizationUser | SubjectType::ShareToken)),
         "share_tokens": tokens,
     });
     let output = &context.output;
-    let end = |grant: &Grant| {
+    let expiry = |grant: &Grant| {
         let token = tokens.iter().find(|token| token.share_token_id.as_str() == grant.subject_id);
         token.and_then(|token| token.expires_at)
     };
     let columns: [Column<'_, Grant>; 4] = [
-        ("reader", &|grant| subject(&grant.subject_type)),
+        ("reader", &|grant| subject_text(&grant.subject_type)),
         ("id", &|grant| grant.subject_id.clone()),
         ("since", &|grant| output.time(grant.created_at)),
-        ("until", &|grant| output.time_or_empty(end(grant))),
+        ("until", &|grant| output.time_or_empty(expiry(grant))),
     ];
     let text = || if grants.is_empty() { "only its submitter".to_owned() } else { output.table(&grants, &columns) };
     Ok(output.print_object(&value, text)?)
@@ -87,7 +87,7 @@ async fn audit(arguments: AuditArgs, context: &Context) -> Result<(), CliError> 
         |right: &AccessRight| right.grant.as_ref().map_or_else(|| "none".to_owned(), |grant| grant.resource_id.clone());
     let columns: [Column<'_, AccessRight>; 6] = [
         ("run", &run),
-        ("reader", &|right| subject(&right.subject_type())),
+        ("reader", &|right| subject_text(&right.subject_type())),
         ("id", &|right| right.subject_id().to_owned()),
         ("state", &state),
         ("since", &|right| output.time_or_empty(right.created_at())),
@@ -113,7 +113,7 @@ fn to_json(right: &AccessRight, state: &str) -> Value {
 }
 
 /// Returns the description of a subject.
-fn subject(kind: &SubjectType) -> String {
+fn subject_text(kind: &SubjectType) -> String {
     match kind {
         SubjectType::User => "user".to_owned(),
         SubjectType::OrganizationUser => "organization".to_owned(),

@@ -63,7 +63,7 @@ async fn check(client: &Client, mut draft: Draft, options: &RunOptions, context:
     print_valid(&draft.check(client).await?, context)
 }
 
-/// Submits once for the content or a key, or finds the run of an earlier submission.
+/// Submits the draft once for its content or for a key, or finds the run of an earlier submission.
 async fn submit(
     client: &Client,
     draft: Draft,
@@ -73,17 +73,17 @@ async fn submit(
 ) -> Result<(), CliError> {
     let version = arguments.version.application_version.as_ref().map(VersionNumber::as_str);
     let submission = &draft.submission;
-    let declared = (submission.application_id.clone(), submission.version_number.clone().unwrap_or_default());
+    let requested = (submission.application_id.clone(), submission.version_number.clone().unwrap_or_default());
     let submission = match &arguments.once {
         Some(key) => UniqueSubmission::for_key(client, key, draft, version, options).await?,
         None => UniqueSubmission::for_content(client, draft, version, options, arguments.resubmit).await?,
     };
     let submitted = Box::pin(submission.submit(&observer(&context.output))).await?;
     context.interruption.follow(submitted.run.id(), format!("aignostics run wait {}", submitted.run.id()));
-    // The id of a new run is printed without another request, which a signal could interrupt.
+    // The id of a new run is printed without another request, because a signal could interrupt that request.
     let (application, version) = if submitted.is_new {
-        context.output.note(format!("submitted a run of {} {}", declared.0, declared.1));
-        declared
+        context.output.note(format!("submitted a run of {} {}", requested.0, requested.1));
+        requested
     } else {
         note_earlier_submission(arguments, context);
         let Run { application_id, version_number, .. } = submitted.run.get().await?;
@@ -100,9 +100,9 @@ async fn submit(
 /// Reports that nothing was submitted, and which options have no effect. `--once` compares the tags with those of the
 /// earlier submission.
 fn note_earlier_submission(arguments: &Arguments, context: &Context) {
-    let (again, compared): (_, &[_]) =
+    let (resubmission_hint, compared): (_, &[_]) =
         if arguments.once.is_some() { ("", &["--tags"]) } else { ("; --resubmit submits it again", &[]) };
-    context.output.note(format!("nothing was submitted{again}"));
+    context.output.note(format!("nothing was submitted{resubmission_hint}"));
     arguments.options.note_ignored(&context.output, compared);
 }
 
@@ -118,12 +118,12 @@ async fn draft(
     }
     arguments.health_check.check(client, context).await?;
     let application = arguments.version.resolve(client, &arguments.application).await?;
-    let keys = UploadArgs::default().keys(client, &application, arguments.options.portal()).await?;
+    let keys = UploadArgs::default().object_keys(client, &application, arguments.options.shows_in_portal()).await?;
     Ok(source.draft(&arguments.file, &application, &keys, false)?)
 }
 
 #[derive(Args)]
-pub(crate) struct Validate {
+pub(crate) struct ValidateArgs {
     /// Id of the application
     #[arg(value_name = "APPLICATION")]
     application: String,
@@ -138,7 +138,7 @@ pub(crate) struct Validate {
     options: RunOptionArgs,
 }
 
-pub(crate) async fn validate(arguments: Validate, context: &Context) -> Result<(), CliError> {
+pub(crate) async fn validate(arguments: ValidateArgs, context: &Context) -> Result<(), CliError> {
     let file = arguments.file.clone();
     let source = detached(move || SubmissionSource::read(&file)).await??;
     if let SubmissionSource::Table(table) = &source {
@@ -146,7 +146,7 @@ pub(crate) async fn validate(arguments: Validate, context: &Context) -> Result<(
     }
     let client = context.read_client()?;
     let application = arguments.version.resolve(&client, &arguments.application).await?;
-    let keys = arguments.upload.keys(&client, &application, arguments.options.portal()).await?;
+    let keys = arguments.upload.object_keys(&client, &application, arguments.options.shows_in_portal()).await?;
     let mut draft = source.draft(&arguments.file, &application, &keys, true)?;
     for column in draft.unused_columns() {
         context.output.note(format!("the application does not use the column '{column}'"));

@@ -11,27 +11,27 @@ use terminal::arguments::parse_duration;
 use terminal::{Column, Format, Output, PrintError, ProgressBars};
 
 use super::download::{DurabilityArgs, LayoutArgs, LockArgs, with_folder_context};
-use super::filters::Filters;
+use super::filters::FilterArgs;
 use super::list::results_until;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::progress::RunBars;
-use crate::transfers::{DownloadTransferArgs, target};
+use crate::transfers::{DownloadTransferArgs, target_parser};
 
 pub(super) const HELP: &str = "\
 Without a filter for submitters, only the runs of the logged-in user are synchronized. Runs whose results are all in the
-folder or store are not looked at again, even if files were deleted from it: `run download` fetches them again.
+folder or store are not checked again, even if files were deleted from it: `run download` fetches them again.
 
 Exit codes: 0 all results are there, also if nothing was new; 6 some items failed, or results are missing or were
-deleted. The next call tries again to fetch what is missing, and reports failed items and deleted results only once.";
+deleted. The next call fetches missing results again, and reports failed items and deleted results only once.";
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Folder for the results, created if absent; or a store: `gs://`, `s3://` or `az://` with a bucket and a prefix
-    #[arg(value_name = "DIR|URL", value_parser = target())]
+    #[arg(value_name = "DIR|URL", value_parser = target_parser())]
     target: ResultsTarget,
     #[command(flatten)]
-    filters: Filters,
+    filters: FilterArgs,
     /// List the runs and download nothing
     #[arg(long, conflicts_with = "watch")]
     dry_run: bool,
@@ -100,74 +100,77 @@ impl From<platform_pipeline::Error> for WatchEnd {
     }
 }
 
-/// Shows the progress of the current download, and prints each run when it ends, except where a list is printed at the end.
+/// Shows the progress of the current download. Depending on the format, prints each run when it ends, or all runs at
+/// the end.
 struct Printer {
     output: Output,
     bars: ProgressBars,
-    current: Mutex<(Option<RunBars>, Result<(), PrintError>)>,
+    /// The bars of the run that is downloaded now, and the first error of printing a run.
+    state: Mutex<(Option<RunBars>, Result<(), PrintError>)>,
 }
 
 impl Printer {
     fn new(output: &Output) -> Self {
-        Self { output: output.clone(), bars: ProgressBars::new(output), current: Mutex::new((None, Ok(()))) }
+        Self { output: output.clone(), bars: ProgressBars::new(output), state: Mutex::new((None, Ok(()))) }
     }
 
-    fn current(&self) -> MutexGuard<'_, (Option<RunBars>, Result<(), PrintError>)> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, (Option<RunBars>, Result<(), PrintError>)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn show(&self, event: SyncEvent) {
-        let mut current = self.current();
+        let mut state = self.state();
+        let (run_bars, print_result) = &mut *state;
         match event {
-            SyncEvent::RunStarted { .. } => current.0 = Some(RunBars::new(&self.bars)),
-            SyncEvent::Download(event) => current.0.iter().for_each(|bars| bars.show(&event)),
+            SyncEvent::RunStarted { .. } => *run_bars = Some(RunBars::new(&self.bars)),
+            SyncEvent::Download(event) => run_bars.iter().for_each(|bars| bars.show(&event)),
             SyncEvent::RunEnded(run) => {
-                current.0 = None;
+                *run_bars = None;
                 let deleted = (run.deleted.count() > 0).then(|| run.deleted.to_string());
                 let lines = run.failures.iter().chain(&deleted).map(|line| format!("{}: {line}", run.run.run_id));
                 self.output.print_failures(lines);
-                if self.output.format() == Format::Jsonl && current.1.is_ok() {
-                    current.1 = self.output.print_event(&run, String::new);
+                if self.output.format() == Format::Jsonl && print_result.is_ok() {
+                    *print_result = self.output.print_event(&run, String::new);
                 }
             }
             _ => {}
         }
     }
 
-    /// Prints what was not printed when a run ended.
+    /// Prints the parts of the report that were not printed when a run ended.
     fn finish(&self, report: &SyncReport) -> Result<(), PrintError> {
         self.output.print_failures(report.unread.iter().map(|run| format!("{}: {}", run.run_id, run.failure)));
         if self.output.format() == Format::Jsonl {
-            return std::mem::replace(&mut self.current().1, Ok(()));
+            return std::mem::replace(&mut self.state().1, Ok(()));
         }
-        self.output.print_array(&report.runs, || table(report, &self.output))
+        self.output.print_array(&report.runs, || report_table(report, &self.output))
     }
 }
 
-fn application(run: &Run) -> String {
+fn application_text(run: &Run) -> String {
     format!("{} {}", run.application_id, run.version_number)
 }
 
-fn items(run: &Run) -> String {
+fn succeeded_items(run: &Run) -> String {
     format!("{}/{}", run.statistics.item_succeeded_count, run.statistics.item_count)
 }
 
 fn plan_table(runs: &[Run], output: &Output) -> String {
     let columns: [Column<'_, Run>; 4] = [
         ("run", &|run| run.run_id.to_string()),
-        ("application", &application),
-        ("succeeded", &items),
+        ("application", &application_text),
+        ("succeeded", &succeeded_items),
         ("results until", &|run| results_until(run, output)),
     ];
     output.table(runs, &columns)
 }
 
-fn table(report: &SyncReport, output: &Output) -> String {
+fn report_table(report: &SyncReport, output: &Output) -> String {
     let columns: [Column<'_, SyncedRun>; 7] = [
         ("run", &|run| run.run.run_id.to_string()),
-        ("application", &|run| application(&run.run)),
+        ("application", &|run| application_text(&run.run)),
         ("status", &|run| run.status.to_string()),
-        ("succeeded", &|run| items(&run.run)),
+        ("succeeded", &|run| succeeded_items(&run.run)),
         ("files", &|run| run.files.to_string()),
         ("new", &|run| run.fetched.to_string()),
         ("size", &|run| output.size(run.bytes)),

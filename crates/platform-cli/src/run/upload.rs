@@ -41,15 +41,15 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     let client = context.transfer_client(arguments.transfer)?;
     arguments.health_check.check(&client, context).await?;
     let application = arguments.version.resolve(&client, &arguments.application).await?;
-    let keys = arguments.upload.keys(&client, &application, arguments.onboard_to_aignostics_portal).await?;
+    let keys = arguments.upload.object_keys(&client, &application, arguments.onboard_to_aignostics_portal).await?;
     let files = Box::pin(upload(&arguments.csv, &table, &keys, &observer(&context.output))).await?;
     let value = json!({ "csv": arguments.csv.display().to_string(), "files": files });
-    context.output.print_object(&value, || text(&files, &context.output))?;
+    context.output.print_object(&value, || uploads_table(&files, &context.output))?;
     UploadSummary::of(&files)?;
     Ok(())
 }
 
-fn text(files: &[SlideUpload], output: &Output) -> String {
+fn uploads_table(files: &[SlideUpload], output: &Output) -> String {
     let state = |file: &SlideUpload| match &file.result {
         Ok(uploaded) if uploaded.already_present => "already present".to_owned(),
         Ok(_) => "uploaded".to_owned(),

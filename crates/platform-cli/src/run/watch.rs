@@ -54,7 +54,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     events.run().map_or(Ok(()), describe::check_outcome)
 }
 
-/// Prints all events, each before it is recorded. The JSON form is one document, which is also printed after an error.
+/// Prints each event and then records it. With `--format json`, prints all events as one array, also after an error.
 async fn print(events: &mut WatchEvents, output: &Output) -> Result<(), CliError> {
     let mut document = Vec::new();
     let outcome = loop {
@@ -63,7 +63,7 @@ async fn print(events: &mut WatchEvents, output: &Output) -> Result<(), CliError
             Some(Err(error)) => break Err(CliError::from(error)),
             Some(Ok(event)) if output.format() == Format::Json => document.push(event),
             Some(Ok(event)) => {
-                output.print_event(&event, || text(&event))?;
+                output.print_event(&event, || event_text(&event))?;
                 events.record(&event)?;
             }
         }
@@ -71,21 +71,21 @@ async fn print(events: &mut WatchEvents, output: &Output) -> Result<(), CliError
     if output.format() != Format::Json || (outcome.is_err() && document.is_empty()) {
         return outcome;
     }
-    let printed = output.print_array(&document, String::new);
+    let print_result = output.print_array(&document, String::new);
     outcome?;
-    printed?;
+    print_result?;
     Ok(document.iter().try_for_each(|event| events.record(event))?)
 }
 
-fn text(event: &WatchEvent) -> String {
+fn event_text(event: &WatchEvent) -> String {
     sanitize(match &event.kind {
         WatchEventKind::ItemEnded(item) => {
             let message = item.error_message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
             format!("{}: {}{message}", item.external_id, ItemOutcome::of(item))
         }
         WatchEventKind::FileReady(file, _) => {
-            let how = if event.kind.is_verified() { "verified" } else { "unverified" };
-            format!("{}, {}: {how}, {}", file.item, file.artifact, file.file)
+            let verification = if event.kind.is_verified() { "verified" } else { "unverified" };
+            format!("{}, {}: {verification}, {}", file.item, file.artifact, file.file)
         }
         WatchEventKind::FileFailed { item, artifact, error, .. } => format!("{item}, {artifact}: failed: {error}"),
         WatchEventKind::RunEnded(run) => format!("run {}: {}", run.run_id, RunOutcome::of(run)),

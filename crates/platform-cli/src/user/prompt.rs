@@ -13,13 +13,13 @@ type PromptResult = Result<(), Box<dyn Error + Send + Sync>>;
 /// The browser of this machine.
 #[derive(Debug)]
 pub(super) struct SystemBrowser {
-    opens: bool,
+    opens_window: bool,
 }
 
 impl SystemBrowser {
-    /// Creates a browser. With `opens` false, only the URL is shown.
-    pub(super) fn new(opens: bool) -> Self {
-        Self { opens }
+    /// Creates a browser. If `opens_window` is false, it only prints the URL.
+    pub(super) fn new(opens_window: bool) -> Self {
+        Self { opens_window }
     }
 }
 
@@ -28,7 +28,7 @@ impl Browser for SystemBrowser {
     async fn open(&self, url: &Url) -> PromptResult {
         // The URL is shown first, because an opened browser may be invisible.
         writeln!(io::stderr(), "to log in, open {url}")?;
-        if self.opens {
+        if self.opens_window {
             let url = url.clone();
             let opened = tokio::task::spawn_blocking(move || webbrowser::open(url.as_str())).await?;
             if let Err(error) = opened {
@@ -48,8 +48,8 @@ impl Prompt for DevicePrompt {
     async fn show(&self, device: &DeviceAuthorization) -> PromptResult {
         let (url, code) = (sanitize(&device.verification_url), sanitize(&device.user_code));
         writeln!(io::stderr(), "to log in, open {url} on any device and enter {code}")?;
-        if let Some(complete) = &device.verification_url_complete {
-            writeln!(io::stderr(), "or open {}", sanitize(complete))?;
+        if let Some(complete_url) = &device.verification_url_complete {
+            writeln!(io::stderr(), "or open {}", sanitize(complete_url))?;
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{constructors, default, doc, field_type, ident, is_option, pascal, type_name};
-use crate::codegen::model::{Field, Model, Role, Shape, Ty, Type};
+use super::{constructors, default_derive, doc, field_type, ident, is_option, pascal, type_name};
+use crate::codegen::model::{Field, FieldType, Model, NamedType, Role, Shape};
 
 pub(crate) fn models(model: &Model) -> TokenStream {
-    let types = model.types.iter().map(one);
+    let types = model.types.iter().map(type_definition);
     quote! {
         use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ pub(crate) fn models(model: &Model) -> TokenStream {
     }
 }
 
-fn one(ty: &Type) -> TokenStream {
+fn type_definition(ty: &NamedType) -> TokenStream {
     let name = type_name(&ty.name);
     let text = doc(&ty.doc);
     match &ty.shape {
@@ -29,44 +29,44 @@ fn one(ty: &Type) -> TokenStream {
         },
         Shape::Enum(values) => {
             let variants: Vec<_> = values.iter().map(|value| pascal(value)).collect();
-            let meanings = values.iter().map(|value| doc(&format!("`{value}`")));
+            let variant_docs = values.iter().map(|value| doc(&format!("`{value}`")));
             quote! {
                 #text
                 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
                 #[non_exhaustive]
                 pub enum #name {
-                    #(#meanings #variants,)*
+                    #(#variant_docs #variants,)*
                     /// A value of a newer version of the platform.
                     Unknown(UnknownValue),
                 }
                 open_enum!(#name { #(#variants = #values),* });
             }
         }
-        Shape::Struct { role, fields } => record(&ty.name, &ty.doc, *role, fields),
+        Shape::Struct { role, fields } => struct_definition(&ty.name, &ty.doc, *role, fields),
     }
 }
 
-fn record(name: &str, text: &str, role: Role, fields: &[Field]) -> TokenStream {
+fn struct_definition(name: &str, text: &str, role: Role, fields: &[Field]) -> TokenStream {
     let name = type_name(name);
     let text = doc(text);
-    let sent = role != Role::Response;
-    let default = if sent { default(fields) } else { None };
+    let is_sent = role != Role::Response;
+    let default = if is_sent { default_derive(fields) } else { None };
     // Requests are strict; responses may come from a newer platform.
-    let tolerant = role != Role::Request;
-    let strict = (!tolerant).then(|| quote! { #[serde(deny_unknown_fields)] });
-    let unknown = tolerant.then(|| {
+    let is_tolerant = role != Role::Request;
+    let strict = (!is_tolerant).then(|| quote! { #[serde(deny_unknown_fields)] });
+    let unknown = is_tolerant.then(|| {
         quote! {
             /// Fields that this version of the library does not know.
             #[serde(flatten)]
             pub unknown: UnknownFields,
         }
     });
-    let constructors = sent.then(|| {
+    let constructors = is_sent.then(|| {
         let summary = "Creates a value with the required fields. The `with_` methods set the others.";
-        let methods = constructors(&fields.iter().collect::<Vec<_>>(), summary, tolerant);
+        let methods = constructors(&fields.iter().collect::<Vec<_>>(), summary, is_tolerant);
         quote! { impl #name { #methods } }
     });
-    let fields = fields.iter().map(field);
+    let fields = fields.iter().map(field_definition);
     quote! {
         #text
         #[derive(Clone, Debug, #default Deserialize, Serialize)]
@@ -77,25 +77,25 @@ fn record(name: &str, text: &str, role: Role, fields: &[Field]) -> TokenStream {
     }
 }
 
-fn field(field: &Field) -> TokenStream {
-    let (wire, ident) = (&field.name, ident(&field.name));
+fn field_definition(field: &Field) -> TokenStream {
+    let (wire_name, ident) = (&field.name, ident(&field.name));
     let (text, ty) = (doc(&field.doc), field_type(field));
-    let rename = (ident != wire).then(|| quote! { #[serde(rename = #wire)] });
-    let absent = match &field.ty {
-        Ty::Patch(_) => Some(quote! { #[serde(default, skip_serializing_if = "Patch::is_absent")] }),
+    let rename = (ident != wire_name).then(|| quote! { #[serde(rename = #wire_name)] });
+    let absent_attribute = match &field.ty {
+        FieldType::Patch(_) => Some(quote! { #[serde(default, skip_serializing_if = "Patch::is_absent")] }),
         _ if field.optional => Some(quote! { #[serde(skip_serializing_if = "Option::is_none")] }),
         _ => None,
     };
-    let secret = secret(field);
+    let secret = secret_attribute(field);
     let deprecated = field.deprecated.then(|| quote! { #[deprecated] });
-    quote! { #text #deprecated #rename #absent #secret pub #ident: #ty }
+    quote! { #text #deprecated #rename #absent_attribute #secret pub #ident: #ty }
 }
 
 /// Returns the attributes of a secret field. `Secret` does not implement serialization, so each field names its functions.
-fn secret(field: &Field) -> Option<TokenStream> {
+fn secret_attribute(field: &Field) -> Option<TokenStream> {
     let is_secret = match &field.ty {
-        Ty::Nullable(inner) => **inner == Ty::Secret,
-        ty => *ty == Ty::Secret,
+        FieldType::Nullable(inner) => **inner == FieldType::Secret,
+        ty => *ty == FieldType::Secret,
     };
     match (is_secret, is_option(field)) {
         (false, _) => None,

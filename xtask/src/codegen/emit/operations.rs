@@ -1,11 +1,11 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{constructors, default, doc, field_type, ident, pascal, rust_type, type_name};
-use crate::codegen::model::{Field, Model, Operation, Output, Ty};
+use super::{constructors, default_derive, doc, field_type, ident, pascal, rust_type, type_name};
+use crate::codegen::model::{Field, FieldType, Model, Operation, Output};
 
 pub(crate) fn operations(model: &Model) -> TokenStream {
-    let operations = model.operations.iter().map(one);
+    let operations = model.operations.iter().map(operation_definition);
     quote! {
         use crate::{Secret, SignedUrl, models::*};
         use crate::runtime::{SuccessResponse, BodyError, DecodeError, Method, Operation, Query, Segment, json_body};
@@ -14,7 +14,7 @@ pub(crate) fn operations(model: &Model) -> TokenStream {
     }
 }
 
-fn one(operation: &Operation) -> TokenStream {
+fn operation_definition(operation: &Operation) -> TokenStream {
     let name = pascal(&operation.id);
     let (id, template, success) = (&operation.id, &operation.template, operation.success);
     let method = type_name(operation.method);
@@ -25,7 +25,7 @@ fn one(operation: &Operation) -> TokenStream {
         let (name, ty, text) = (ident(&field.name), field_type(field), doc(&field.doc));
         quote! { #text pub #name: #ty }
     });
-    let default = default(fields.iter().copied());
+    let default = default_derive(fields.iter().copied());
     let constructors =
         constructors(&fields, "Creates a value with the required fields. The `with_` methods set the others.", false);
     let (output, argument, decode) = match &operation.output {
@@ -33,10 +33,10 @@ fn one(operation: &Operation) -> TokenStream {
         Output::Redirect => (quote! { SignedUrl }, quote! { response }, quote! { response.redirect() }),
         Output::Empty => (quote! { () }, quote! { _ }, quote! { Ok(()) }),
     };
-    let is_shareable = operation.query.iter().any(|field| field.name == "share_token" && field.ty == Ty::Secret);
+    let is_shareable = operation.query.iter().any(|field| field.name == "share_token" && field.ty == FieldType::Secret);
     let shareable = is_shareable.then(|| quote! { const SHAREABLE: bool = true; });
-    let path = path(operation);
-    let query = query(operation);
+    let path = segments_method(operation);
+    let query = query_method(operation);
     let body = body.as_ref().map(|body| {
         let name = ident(&body.name);
         quote! { fn body(&self) -> Result<Option<Vec<u8>>, BodyError> { json_body(&self.#name) } }
@@ -77,26 +77,26 @@ fn documentation(operation: &Operation) -> String {
     text
 }
 
-fn body_field(ty: &Ty) -> Field {
+fn body_field(ty: &FieldType) -> Field {
     let doc = "The request body.".to_owned();
     Field { name: "submission".to_owned(), doc, ty: ty.clone(), optional: false, deprecated: false }
 }
 
-fn path(operation: &Operation) -> Option<TokenStream> {
+fn segments_method(operation: &Operation) -> Option<TokenStream> {
     let segments = operation.path.iter().map(|field| {
-        let (wire, name) = (&field.name, ident(&field.name));
-        quote! { Segment::new(#wire, self.#name.as_ref()) }
+        let (wire_name, name) = (&field.name, ident(&field.name));
+        quote! { Segment::new(#wire_name, self.#name.as_ref()) }
     });
     (!operation.path.is_empty()).then(|| quote! { fn segments(&self) -> Vec<Segment<'_>> { vec![#(#segments),*] } })
 }
 
-fn query(operation: &Operation) -> Option<TokenStream> {
+fn query_method(operation: &Operation) -> Option<TokenStream> {
     let parameters = operation.query.iter().map(|field| {
-        let (wire, name) = (&field.name, ident(&field.name));
-        if matches!(&field.ty, Ty::Nullable(inner) if matches!(**inner, Ty::List(_))) {
-            quote! { .each(#wire, self.#name.as_deref()) }
+        let (wire_name, name) = (&field.name, ident(&field.name));
+        if matches!(&field.ty, FieldType::Nullable(inner) if matches!(**inner, FieldType::List(_))) {
+            quote! { .each(#wire_name, self.#name.as_deref()) }
         } else {
-            quote! { .one(#wire, self.#name.as_ref()) }
+            quote! { .one(#wire_name, self.#name.as_ref()) }
         }
     });
     (!operation.query.is_empty()).then(|| quote! { fn query(&self) -> Query { Query::new() #(#parameters)* } })

@@ -1,32 +1,32 @@
-//! The clients, and how each is run.
+//! The clients, and the settings of their runs.
 
 /// A client of the conformance run.
 pub(super) struct Client {
     /// The name of its section in the document.
     pub(super) name: &'static str,
-    /// The installed folder, below that of the test tools; empty for the folder itself.
+    /// The folder of the client below the folder of the test tools; empty for that folder itself.
     pub(super) peer: &'static str,
-    /// The program that runs the driver, in that folder.
+    /// The program that runs the driver, in the folder of the client.
     pub(super) program: &'static str,
-    /// The driver, in `tests/clients`.
+    /// The file name of the driver in `tests/clients`.
     pub(super) driver: &'static str,
     /// Arguments of the driver. `{command}` stands for this project's command, `{tools}` for the folder of the test tools.
     pub(super) arguments: &'static [&'static str],
     /// The configuration of the emulator.
     pub(super) config: &'static str,
     pub(super) emulator: Emulator,
-    /// Another requirement.
+    /// Another requirement, if any.
     pub(super) needs: Option<Need>,
 }
 
-/// The start of the emulator.
+/// The way in which the emulator is started.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Emulator {
-    /// With control routes; the driver gets the ready line.
+    /// The emulator has control routes, and the driver gets its ready line.
     Controlled,
-    /// The same, over TLS.
+    /// The same as `Controlled`, over TLS.
     Tls,
-    /// With `emulator exec`; the driver gets the variables only.
+    /// `emulator exec` runs the driver, which gets only the variables.
     Exec,
 }
 
@@ -54,8 +54,8 @@ method = "GET"
 path = "/*/stalled/*"
 "#;
 
-/// The settings that most clients have.
-const CLIENT: Client = Client {
+/// The default settings of a client.
+const DEFAULT_CLIENT: Client = Client {
     name: "",
     peer: "python-clients",
     program: PYTHON,
@@ -74,14 +74,14 @@ pub(super) const CLIENTS: &[Client] = &[
         driver: "python_sdk_commands.py",
         config: FIXED_HOST,
         emulator: Emulator::Exec,
-        ..CLIENT
+        ..DEFAULT_CLIENT
     },
     Client {
         name: "Python SDK: library",
         peer: "python-sdk",
         driver: "python_sdk_library.py",
         config: "replica_lag_ms = 0\n",
-        ..CLIENT
+        ..DEFAULT_CLIENT
     },
     Client {
         name: "openid-client",
@@ -90,20 +90,25 @@ pub(super) const CLIENTS: &[Client] = &[
         driver: "openid_client_login.mjs",
         arguments: &["{tools}/openid-client"],
         config: AUTOMATIC_LOGIN,
-        ..CLIENT
+        ..DEFAULT_CLIENT
     },
-    Client { name: "Authlib", driver: "authlib_login.py", config: AUTOMATIC_LOGIN, ..CLIENT },
-    Client { name: "boto3", driver: "boto3_storage.py", ..CLIENT },
-    Client { name: "boto3 over https", driver: "boto3_storage.py", emulator: Emulator::Tls, ..CLIENT },
-    Client { name: "google-cloud-storage", driver: "google_storage.py", ..CLIENT },
-    Client { name: "rclone", driver: "rclone_storage.py", needs: Some(Need::Program("rclone")), ..CLIENT },
-    Client { name: "s5cmd", driver: "s5cmd_storage.py", arguments: &["{tools}/python-clients/bin/s5cmd"], ..CLIENT },
+    Client { name: "Authlib", driver: "authlib_login.py", config: AUTOMATIC_LOGIN, ..DEFAULT_CLIENT },
+    Client { name: "boto3", driver: "boto3_storage.py", ..DEFAULT_CLIENT },
+    Client { name: "boto3 over https", driver: "boto3_storage.py", emulator: Emulator::Tls, ..DEFAULT_CLIENT },
+    Client { name: "google-cloud-storage", driver: "google_storage.py", ..DEFAULT_CLIENT },
+    Client { name: "rclone", driver: "rclone_storage.py", needs: Some(Need::Program("rclone")), ..DEFAULT_CLIENT },
+    Client {
+        name: "s5cmd",
+        driver: "s5cmd_storage.py",
+        arguments: &["{tools}/python-clients/bin/s5cmd"],
+        ..DEFAULT_CLIENT
+    },
     Client {
         name: "Prism",
         driver: "prism_api.py",
         arguments: &["{command}", "{tools}/prism"],
         needs: Some(Need::Peer("prism")),
-        ..CLIENT
+        ..DEFAULT_CLIENT
     },
     Client {
         name: "schemathesis",
@@ -111,6 +116,6 @@ pub(super) const CLIENTS: &[Client] = &[
         driver: "schemathesis_api.py",
         config: "replica_lag_ms = 0\n",
         needs: Some(Need::Reference),
-        ..CLIENT
+        ..DEFAULT_CLIENT
     },
 ];

@@ -56,20 +56,21 @@ impl Environment<'_> {
             return Some(Missing::Package(name));
         }
         match client.needs {
-            Some(Need::Program(name)) if !has(name) => Some(Missing::Package(name)),
+            Some(Need::Program(name)) if !is_in_path(name) => Some(Missing::Package(name)),
             Some(Need::Peer(name)) if self.is_outdated(name) => Some(Missing::Package(name)),
             Some(Need::Reference) if !self.root.join(REFERENCE).exists() => Some(Missing::Reference),
             _ => None,
         }
     }
 
-    /// Returns true if a peer is not installed, or not with the pinned packages.
+    /// Returns true if the installed packages of a peer differ from the pinned ones, or if none are installed.
     fn is_outdated(&self, peer: &str) -> bool {
         let read = |folder: &Path, lock: &str| fs::read(folder.join(peer).join(lock)).ok();
         let peers = self.root.join("tests/peers");
-        LOCKS.iter().any(|lock| read(&peers, lock).is_some_and(|locked| read(&self.tools, lock) != Some(locked)))
+        LOCKS.iter().any(|lock| read(&peers, lock).is_some_and(|pinned| read(&self.tools, lock) != Some(pinned)))
     }
 
+    /// Runs the driver of a client, and returns the operations that it reports.
     pub(super) fn operations(&self, client: &Client) -> Result<Vec<Operation>> {
         let folder = self.logs.join(client.name.replace([' ', ':'], "-"));
         let temporary = folder.join("temporary");
@@ -106,6 +107,7 @@ impl Environment<'_> {
         self.root.join("target/debug/aignostics")
     }
 
+    /// Returns the command that runs the driver of a client.
     fn driver(&self, client: &Client, config: &Path) -> Command {
         let program = self.tools.join(client.peer).join(client.program);
         let mut command = if client.emulator == Emulator::Exec {
@@ -144,13 +146,13 @@ impl Environment<'_> {
     }
 }
 
-/// Removes all variables but the inherited ones.
+/// Removes all variables except the inherited ones.
 fn with_clean_environment(command: &mut Command) -> &mut Command {
     let inherited = INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     command.env_clear().envs(inherited)
 }
 
-fn has(program: &str) -> bool {
+fn is_in_path(program: &str) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }

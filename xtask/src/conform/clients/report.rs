@@ -66,11 +66,11 @@ impl Document {
         });
         let mut documented: IndexMap<String, String> = rows.collect();
         let mut differences = Vec::new();
-        for (name, found) in operations.iter().map(Operation::row) {
+        for (name, result_row) in operations.iter().map(Operation::row) {
             match documented.shift_remove(&name) {
-                Some(row) if row == found => {}
-                Some(row) => differences.push(format!("the document has `{row}`, the result is `{found}`")),
-                None => differences.push(format!("the document does not have `{found}`")),
+                Some(row) if row == result_row => {}
+                Some(row) => differences.push(format!("the document has `{row}`, the result is `{result_row}`")),
+                None => differences.push(format!("the document does not have `{result_row}`")),
             }
         }
         differences.extend(documented.into_values().map(|row| format!("was not run: `{row}`")));
@@ -83,13 +83,13 @@ impl Document {
 }
 
 fn table(operations: &[Operation]) -> String {
-    let requests = operations.iter().any(|operation| !operation.requests.is_empty());
-    let head = if requests {
+    let has_requests = operations.iter().any(|operation| !operation.requests.is_empty());
+    let header = if has_requests {
         "| operation | result | requests |\n|---|---|---|\n"
     } else {
         "| operation | result |\n|---|---|\n"
     };
-    operations.iter().fold(head.to_owned(), |table, operation| table + &operation.row().1 + "\n")
+    operations.iter().fold(header.to_owned(), |table, operation| table + &operation.row().1 + "\n")
 }
 
 #[cfg(test)]

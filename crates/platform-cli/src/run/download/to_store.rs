@@ -19,12 +19,12 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let progress = RunBars::of(&context.output);
     let run_end = context.follow(run.id(), &[]);
-    let shown = address.to_string();
+    let address_text = address.to_string();
     let download = run.download_to_store(store, address).with_selection(selection).with_layout(folders.layout());
     let download = download.with_observer(move |event| {
         run_end.observe(&event);
         progress.show(&event);
     });
     let report = if follows { Box::pin(download.follow()).await? } else { Box::pin(download.fetch()).await? };
-    results::print(&report, Path::new(&shown), &context.output)
+    results::print(&report, Path::new(&address_text), &context.output)
 }

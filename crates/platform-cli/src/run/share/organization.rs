@@ -75,11 +75,11 @@ async fn revoke(arguments: Arguments, context: &Context) -> Result<(), CliError>
     let client = context.write_client()?;
     let organization = organization_or_own(arguments.organization, &client).await?;
     let run = client.run(arguments.run.as_str());
-    let revoked = run.stop_sharing_with(SubjectType::OrganizationUser, &organization).await?;
-    let value = json!({ "run_id": arguments.run, "subject_id": organization, "revoked_grants": revoked });
+    let revoked_grants = run.stop_sharing_with(SubjectType::OrganizationUser, &organization).await?;
+    let value = json!({ "run_id": arguments.run, "subject_id": organization, "revoked_grants": revoked_grants });
     let text = || {
-        let what = if revoked.is_empty() { "was not shared with" } else { "is no longer shared with" };
-        format!("{}: {what} {}", sanitize(&arguments.run), sanitize(&organization))
+        let effect = if revoked_grants.is_empty() { "was not shared with" } else { "is no longer shared with" };
+        format!("{}: {effect} {}", sanitize(&arguments.run), sanitize(&organization))
     };
     Ok(context.output.print_object(&value, text)?)
 }

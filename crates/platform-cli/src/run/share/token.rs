@@ -18,13 +18,13 @@ pub(crate) enum Action {
     ///
     /// The secret is shown only once. With it, any logged-in user can read the run: pass it through a pipe or a file, not as
     /// an argument.
-    Create(Create),
+    Create(CreateArgs),
     /// Revoke the access of a share token to a run
-    Revoke(Revoke),
+    Revoke(RevokeArgs),
 }
 
 #[derive(Args)]
-pub(crate) struct Create {
+pub(crate) struct CreateArgs {
     /// Id of the run
     #[arg(value_parser = parse_run_id)]
     run: String,
@@ -34,7 +34,7 @@ pub(crate) struct Create {
 }
 
 #[derive(Args)]
-pub(crate) struct Revoke {
+pub(crate) struct RevokeArgs {
     /// Id of the run
     #[arg(value_parser = parse_run_id)]
     run: String,
@@ -56,32 +56,32 @@ pub(super) async fn run(action: Action, context: &Context) -> Result<(), CliErro
 async fn list(run: &str, context: &Context) -> Result<(), CliError> {
     let handle = context.write_client()?.run(run);
     let tokens = handle.share_tokens_of(&handle.valid_grants(Some(SubjectType::ShareToken)).await?).await?;
-    Ok(context.output.print_array_or("no share tokens found", &tokens, || table(&tokens, &context.output))?)
+    Ok(context.output.print_array_or("no share tokens found", &tokens, || token_table(&tokens, &context.output))?)
 }
 
-fn table(tokens: &[ShareToken], output: &Output) -> String {
-    let end = |token: &ShareToken| match token.expires_at {
+fn token_table(tokens: &[ShareToken], output: &Output) -> String {
+    let expiry = |token: &ShareToken| match token.expires_at {
         _ if token.revoked => "revoked".to_owned(),
-        Some(end) => output.time(end),
+        Some(expires_at) => output.time(expires_at),
         None => "never".to_owned(),
     };
     let columns: [Column<'_, ShareToken>; 3] = [
         ("share token", &|token| token.share_token_id.to_string()),
         ("created", &|token| output.time(token.created_at)),
-        ("expires", &end),
+        ("expires", &expiry),
     ];
     output.table(tokens, &columns)
 }
 
-async fn create(arguments: Create, context: &Context) -> Result<(), CliError> {
-    let Create { run, expires_at } = arguments;
+async fn create(arguments: CreateArgs, context: &Context) -> Result<(), CliError> {
+    let CreateArgs { run, expires_at } = arguments;
     let handle = context.write_client()?.run(run.as_str());
     handle.get().await?;
     let token = context.in_critical_section(handle.share_by_token(expires_at)).await?;
     if context.output.is_table() {
-        let end =
-            token.expires_at.map_or_else(|| "it does not expire".to_owned(), |end| format!("it expires at {end}"));
-        context.output.note(format!("share token {}; {end}; the secret is not shown again", token.share_token_id));
+        let expiry =
+            token.expires_at.map_or_else(|| "it does not expire".to_owned(), |time| format!("it expires at {time}"));
+        context.output.note(format!("share token {}; {expiry}; the secret is not shown again", token.share_token_id));
         return Ok(print(token.share_token.expose())?);
     }
     let value = json!({
@@ -95,15 +95,15 @@ async fn create(arguments: Create, context: &Context) -> Result<(), CliError> {
     Ok(context.output.print_object(&value, String::new)?)
 }
 
-async fn revoke(arguments: Revoke, context: &Context) -> Result<(), CliError> {
-    let Revoke { run, token, everywhere } = arguments;
+async fn revoke(arguments: RevokeArgs, context: &Context) -> Result<(), CliError> {
+    let RevokeArgs { run, token, everywhere } = arguments;
     let handle = context.write_client()?.run(run.as_str());
-    let revoked = handle.revoke_share_token(&token.as_str().into(), everywhere).await?;
-    if revoked.is_empty() && !everywhere {
+    let grants = handle.revoke_share_token(&token.as_str().into(), everywhere).await?;
+    if grants.is_empty() && !everywhere {
         return Err(CliError::not_found(anyhow!("share token {token} gives no access to run {run}")));
     }
     let value =
-        json!({ "run_id": run, "subject_id": token, "revoked_grants": revoked, "share_token_revoked": everywhere });
+        json!({ "run_id": run, "subject_id": token, "revoked_grants": grants, "share_token_revoked": everywhere });
     let text = || {
         let effect = if everywhere { "is revoked" } else { "no longer gives access to it" };
         format!("{}: share token {} {effect}", sanitize(&run), sanitize(&token))
