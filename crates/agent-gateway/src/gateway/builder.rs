@@ -7,12 +7,11 @@ use auth_http::{HttpClient, HttpClientBuilder};
 use url::Url;
 
 use super::Gateway;
-use crate::agent_address::AgentAddress;
 use crate::agent_card::{AgentCards, CardCache};
 use crate::authorization::{Logins, Settings};
 use crate::core::Core;
 use crate::credentials::CredentialSource;
-use crate::server::ServerDirectory;
+use crate::server::{AgentAddress, ServerDirectory};
 use crate::session::Sessions;
 use crate::tool_cache::ToolCache;
 use crate::transport::{Identities, Setup};

@@ -16,10 +16,9 @@ use auth_core::{AccessToken, AsyncTokenProvider, Authority, Clock, SystemClock, 
 use auth_http::{HttpClient, HttpClientBuilder};
 use url::Url;
 
-use crate::agent_address::AgentAddress;
 use crate::credentials::{CredentialError, CredentialSource, Credentials};
 use crate::principal::Principal;
-use crate::server::{DirectoryError, Listed, Server, ServerDirectory};
+use crate::server::{AgentAddress, DirectoryError, Listed, Server, ServerDirectory};
 use crate::tenant::Tenant;
 use crate::transport::shown;
 
