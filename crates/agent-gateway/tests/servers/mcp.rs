@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::provider::TIMEOUT;
 
-/// The packages of the servers (PyPI `mcp` 2 and 1), with their pinned versions.
+/// The packages of the servers (`mcp` 2 and 1 of `PyPI`), with their pinned versions.
 pub(crate) const PEERS: [(&str, &str); 2] = [
     ("mcp", include_str!("../../../../tests/peers/mcp/requirements.txt")),
     ("mcp-1", include_str!("../../../../tests/peers/mcp-1/requirements.txt")),

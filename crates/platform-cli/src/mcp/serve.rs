@@ -82,12 +82,11 @@ impl ServerArgs {
             option("--max-slides", slides.to_string());
             option("--max-runs", runs.to_string());
             option("--applications", self.applications.join(","));
-            let timeout = self.confirm_timeout.map(|timeout| format!("{}s", timeout.as_secs()));
-            timeout.into_iter().for_each(|timeout| option("--confirm-timeout", timeout));
             if let Some(file) = &self.budget_file {
                 option("--budget-file", absolute(file)?);
             }
             words.push("--allow-submit".to_owned());
+            words.extend(self.confirm_timeout.map(|timeout| format!("--confirm-timeout={}s", timeout.as_secs())));
         }
         Ok(words)
     }

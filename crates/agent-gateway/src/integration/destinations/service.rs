@@ -142,14 +142,7 @@ impl Service {
     /// Returns the URL of the gateway for a tenant: that of the destination, whose path a fragment of the tenant may change.
     pub(super) async fn gateway_url(&self, tenant: &Tenant, is_user: bool) -> Result<Url, ServiceError> {
         let (label, fragment) = self.identity_fragment(tenant, is_user).await?;
-        let url = match self.cached(&self.urls, tenant, label) {
-            Some(url) => url,
-            None => {
-                let url = self.find(tenant, Some(&fragment), None, true).await?.url();
-                self.keep(&self.urls, tenant, label, url.clone());
-                url
-            }
-        };
+        let url = self.destination_url(tenant, label, Some(&fragment)).await?;
         self.check_gateway(tenant, &fragment, url).await
     }
 
@@ -172,17 +165,25 @@ impl Service {
         Ok(token)
     }
 
+    /// Returns the URL of the destination, extended by a fragment. `key` is its key in the cache.
+    async fn destination_url(
+        &self,
+        tenant: &Tenant,
+        key: &'static str,
+        fragment: Option<&str>,
+    ) -> Result<Option<Url>, ServiceError> {
+        if let Some(url) = self.cached(&self.urls, tenant, key) {
+            return Ok(url);
+        }
+        let url = self.find(tenant, fragment, None, true).await?.url();
+        self.keep(&self.urls, tenant, key, url.clone());
+        Ok(url)
+    }
+
     /// Returns the origins of a tenant. That of the gateway is in the destination without a fragment, which belongs to the
     /// provider of the agent.
     pub(super) async fn origins(&self, tenant: &Tenant) -> Result<Origins, ServiceError> {
-        let base = match self.cached(&self.urls, tenant, BASE) {
-            Some(url) => url,
-            None => {
-                let url = self.find(tenant, None, None, true).await?.url();
-                self.keep(&self.urls, tenant, BASE, url.clone());
-                url
-            }
-        };
+        let base = self.destination_url(tenant, BASE, None).await?;
         let origins: Vec<_> = base.iter().map(Authority::of).chain(self.permitted.iter().cloned()).collect();
         if origins.is_empty() { Err(no_url(tenant)) } else { Ok(Origins(origins)) }
     }

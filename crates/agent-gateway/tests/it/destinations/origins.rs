@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 
-use agent_gateway::{AgentFilter, ToolFilter};
+use agent_gateway::{AgentFilter, GatewayError, ToolFilter};
 use auth_core::Authority;
 use serde_json::json;
 use url::Url;
@@ -99,7 +99,7 @@ async fn fragment_cannot_change_the_origin_of_the_gateway() {
             assert!(text.contains("the gateway in the fragment `acme-"), "{text}");
             // The servers themselves are at the origin of the gateway, but there is no token for them.
             let found = gateway.list_tools(&principal, &ToolFilter::new()).await.unwrap();
-            assert!(found.tools.is_empty() && found.errors.iter().all(|error| error.is_foreign_origin()), "{found:?}");
+            assert!(found.tools.is_empty() && found.errors.iter().all(GatewayError::is_foreign_origin), "{found:?}");
         }
         assert_eq!(sent(&double), 0);
         // The program can permit the origin.
