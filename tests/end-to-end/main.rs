@@ -38,6 +38,7 @@ mod login;
 mod machine;
 mod mcp;
 mod mcp_clients;
+mod mcp_confirmation;
 mod metadata;
 mod outages;
 mod prepare;

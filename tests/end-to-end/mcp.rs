@@ -15,18 +15,18 @@ use crate::shell::Shell;
 use crate::slides::write_slide;
 
 /// A client that has started the server.
-struct Agent {
+pub(crate) struct Agent {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     next: u64,
     /// The metadata of a stateless client.
-    meta: Value,
+    pub(crate) meta: Value,
 }
 
 impl Agent {
     /// Starts the server for a client of this name, with sessions or without.
-    fn start(shell: &Shell, name: &str, is_stateless: bool, arguments: &[&str]) -> Self {
+    pub(crate) fn start(shell: &Shell, name: &str, is_stateless: bool, arguments: &[&str]) -> Self {
         let mut command = shell.command(&[&["mcp", "serve"], arguments].concat());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
@@ -70,7 +70,7 @@ impl Agent {
         }
     }
 
-    fn request(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn request(&mut self, method: &str, params: Value) -> Value {
         let (response, _) = self.exchange(method, params);
         assert!(response["error"].is_null(), "{method}: {response}");
         response["result"].clone()
@@ -115,7 +115,7 @@ impl Drop for Agent {
 }
 
 /// Writes a table of uploaded slides.
-fn table(shell: &Shell, name: &str, slides: usize) {
+pub(crate) fn table(shell: &Shell, name: &str, slides: usize) {
     for slide in 0..slides {
         write_slide(&shell.folder().join(format!("{name}/{slide}.tiff")));
     }

@@ -1,13 +1,13 @@
-use std::collections::BTreeSet;
 use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, iter};
 
-use crate::agent_address::AgentAddress;
 use crate::agent_card::{AgentCard, AgentCardError, Source};
 use crate::core::Core;
+use crate::filter::Filter;
 use crate::principal::Principal;
+use crate::server::AgentAddress;
 use crate::transport::Correlation;
 
 /// A filter for agents. The default selects all agents.
@@ -18,10 +18,7 @@ use crate::transport::Correlation;
 /// let filter = AgentFilter::new().with_agent("recipes").with_name("Recipe Agent");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AgentFilter {
-    ids: BTreeSet<String>,
-    names: BTreeSet<String>,
-}
+pub struct AgentFilter(Filter);
 
 /// An A2A agent: its address in the directory, and its card.
 #[derive(Clone, Debug)]
@@ -60,27 +57,14 @@ impl AgentFilter {
 
     /// Selects the agents with this id. Call it again to select more. Other agents receive no request.
     pub fn with_agent(mut self, id: impl Into<String>) -> Self {
-        self.ids.insert(id.into());
+        self.0.ids.insert(id.into());
         self
     }
 
     /// Selects agents by the name on their card. Call it again to select more. An agent must match both filters.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
-        self.names.insert(name.into());
+        self.0.names.insert(name.into());
         self
-    }
-
-    fn selected(&self, listed: Vec<AgentAddress>) -> Result<Vec<AgentAddress>, AgentCardError> {
-        let is_listed = |id: &&String| listed.iter().any(|agent| agent.id() == **id);
-        if let Some(id) = self.ids.iter().find(|id| !is_listed(id)) {
-            return Err(AgentCardError::unlisted(id));
-        }
-        let wanted = |agent: &AgentAddress| self.ids.is_empty() || self.ids.contains(agent.id());
-        Ok(listed.into_iter().filter(wanted).collect())
-    }
-
-    fn admits(&self, agent: &Agent) -> bool {
-        self.names.is_empty() || self.names.contains(agent.card.name())
     }
 }
 
@@ -120,11 +104,12 @@ impl<'a> AgentDiscovery<'a> {
     }
 
     async fn run(self) -> Result<Agents, AgentCardError> {
-        let Self { gateway, principal, filter, correlation, strict } = self;
+        let Self { gateway, principal, filter: AgentFilter(filter), correlation, strict } = self;
         let listed = gateway.directory.agents_for(principal).await.map_err(AgentCardError::directory)?;
         let mut found =
             Agents { agents: Vec::new(), errors: listed.errors.into_iter().map(AgentCardError::entry).collect() };
-        let addresses = filter.selected(listed.entries.into_iter().chain(gateway.agents.added.clone()).collect())?;
+        let addresses = listed.entries.into_iter().chain(gateway.agents.added.clone()).collect();
+        let addresses = filter.selected(addresses, AgentAddress::id).map_err(AgentCardError::unlisted)?;
         let source = Source { identities: &gateway.identities, principal, correlation: &correlation };
         let mut cards = iter(addresses.into_iter().enumerate())
             .map(|(place, address)| async move {
@@ -139,7 +124,7 @@ impl<'a> AgentDiscovery<'a> {
         outcomes.sort_by_key(|(place, _)| *place);
         for (_, outcome) in outcomes {
             match outcome {
-                Ok(agent) if filter.admits(&agent) => found.agents.push(agent),
+                Ok(agent) if filter.admits(agent.card.name()) => found.agents.push(agent),
                 Ok(_) => {}
                 Err(error) => found.errors.push(error),
             }

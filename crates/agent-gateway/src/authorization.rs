@@ -31,7 +31,7 @@ use moka::sync::Cache;
 use tokio::sync::Mutex;
 use url::Url;
 
-pub(crate) use authorizer::{Authorizer, Call, Failure, Parts};
+pub(crate) use authorizer::{Authorizer, Call, Failure, Parts, Settings};
 pub use error::AuthorizationError;
 pub use interaction::{Interaction, LoginPage};
 pub use registration::{ClientAuthentication, ClientRegistration, MemoryRegistrations, RegistrationStore};

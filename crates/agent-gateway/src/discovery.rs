@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::future::IntoFuture;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use futures_util::stream::{StreamExt, iter};
 use crate::authorization::within;
 use crate::core::Core;
 use crate::error::GatewayError;
+use crate::filter::Filter;
 use crate::listing::ToolList;
 use crate::principal::Principal;
 use crate::server::Server;
@@ -23,10 +23,7 @@ use crate::transport::Correlation;
 /// let filter = ToolFilter::new().with_server("orders").with_name("find_order");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ToolFilter {
-    servers: BTreeSet<String>,
-    names: BTreeSet<String>,
-}
+pub struct ToolFilter(Filter);
 
 /// The result of a discovery: the tools, and the errors of the servers that failed.
 ///
@@ -61,28 +58,14 @@ impl ToolFilter {
 
     /// Selects the servers with this id. Call it again to select more. Other servers receive no request.
     pub fn with_server(mut self, id: impl Into<String>) -> Self {
-        self.servers.insert(id.into());
+        self.0.ids.insert(id.into());
         self
     }
 
     /// Selects tools by the name on their server. Call it again to select more.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
-        self.names.insert(name.into());
+        self.0.names.insert(name.into());
         self
-    }
-
-    /// Returns the selected servers.
-    fn servers(&self, listed: Vec<Server>) -> Result<Vec<Server>, GatewayError> {
-        let is_listed = |id: &&String| listed.iter().any(|server| server.id() == **id);
-        if let Some(id) = self.servers.iter().find(|id| !is_listed(id)) {
-            return Err(GatewayError::unlisted(id));
-        }
-        let wanted = |server: &Server| self.servers.is_empty() || self.servers.contains(server.id());
-        Ok(listed.into_iter().filter(wanted).collect())
-    }
-
-    fn admits(&self, tool: &Tool) -> bool {
-        self.names.is_empty() || self.names.contains(tool.name())
     }
 }
 
@@ -105,11 +88,11 @@ impl<'a> Discovery<'a> {
     }
 
     async fn run(self) -> Result<Discovered, GatewayError> {
-        let Self { gateway, principal, filter, correlation, strict } = self;
+        let Self { gateway, principal, filter: ToolFilter(filter), correlation, strict } = self;
         let listed = gateway.directory.servers_for(principal).await.map_err(GatewayError::directory)?;
         let invalid: Vec<_> = listed.errors.into_iter().map(GatewayError::entry).collect();
         let invalid = if strict { no_errors(invalid)? } else { invalid };
-        let servers = filter.servers(listed.entries)?;
+        let servers = filter.selected(listed.entries, Server::id).map_err(GatewayError::unlisted)?;
         let correlation = &correlation;
         let mut lists = iter(servers.into_iter().enumerate())
             .map(|(place, server)| async move {
@@ -135,7 +118,7 @@ impl<'a> Discovery<'a> {
         for (_, list) in found {
             match list {
                 Ok((server, list)) => {
-                    discovered.tools.extend(list.tools.iter().filter(|tool| filter.admits(tool)).cloned());
+                    discovered.tools.extend(list.tools.iter().filter(|tool| filter.admits(tool.name())).cloned());
                     discovered.errors.extend(list.errors(&server));
                 }
                 Err(error) => discovered.errors.push(error),

@@ -243,6 +243,13 @@ impl GatewayError {
         matches!(*self.0, Kind::Tenant { .. })
     }
 
+    /// Returns true if a fragment of a tenant names another origin than that of the gateway: see
+    /// [`CredentialError::is_foreign_origin`]. No token was sent.
+    pub fn is_foreign_origin(&self) -> bool {
+        let causes = std::iter::successors(self.source(), |&error| error.source());
+        causes.filter_map(|error| error.downcast_ref()).any(CredentialError::is_foreign_origin)
+    }
+
     /// Returns true if no connection to the server was established. Nothing was sent.
     pub fn is_connect(&self) -> bool {
         matches!(&*self.0, Kind::Http { source, .. } if source.is_connect())

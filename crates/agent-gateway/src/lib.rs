@@ -31,7 +31,6 @@
 //! # Ok(()) }
 //! ```
 
-mod agent_address;
 mod agent_card;
 mod agent_discovery;
 mod assertion;
@@ -41,6 +40,7 @@ mod core;
 mod credentials;
 mod discovery;
 mod error;
+mod filter;
 mod gateway;
 mod integration;
 mod listing;
@@ -58,7 +58,6 @@ mod tool;
 mod tool_cache;
 mod transport;
 
-pub use agent_address::AgentAddress;
 pub use agent_card::{AgentCapabilities, AgentCard, AgentCardError, AgentExtension, AgentInterface, AgentSkill};
 pub use agent_discovery::{Agent, AgentDiscovery, AgentFilter, Agents};
 pub use authorization::{
@@ -76,7 +75,7 @@ pub use names::ModelNames;
 pub use principal::{AssertionError, Principal, User};
 pub use progress::Progress;
 pub use result::{Content, ToolResult};
-pub use server::{DirectoryError, Listed, Server, ServerDirectory};
+pub use server::{AgentAddress, DirectoryError, Listed, Server, ServerDirectory};
 pub use tenant::{Tenant, TenantError};
 pub use tool::Tool;
 

@@ -14,7 +14,6 @@ use crate::credentials::Credentials;
 pub(crate) struct Grants {
     system: ClientCredentials,
     users: JwtBearer<Shown>,
-    clock: Arc<dyn Clock>,
 }
 
 /// A provider that returns the assertion of the token request.
@@ -27,14 +26,13 @@ struct Shown;
 struct AssertionExpired;
 
 impl Grants {
-    pub(crate) fn new(client: &OAuthClient, credentials: &Credentials, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(client: &OAuthClient, credentials: &Credentials) -> Self {
         let with = |parameters: &[(String, String)]| {
             parameters.iter().fold(client.clone(), |client, (name, value)| client.with_parameter(name, value))
         };
         Self {
             system: ClientCredentials::new(with(&credentials.system_parameters)),
             users: JwtBearer::new(with(&credentials.user_parameters), Shown),
-            clock,
         }
     }
 }
@@ -50,7 +48,6 @@ fn require_valid_assertion(request: &TokenRequest, clock: &dyn Clock) -> Result<
 #[async_trait]
 impl AsyncTokenProvider for Grants {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        require_valid_assertion(request, &*self.clock)?;
         match request.assertion() {
             Some(_) => self.users.fetch(request).await,
             None => self.system.fetch(request).await,
@@ -70,7 +67,7 @@ impl AsyncTokenProvider for Shown {
     }
 }
 
-/// A provider of the caller, whose tokens of users expire no later than the assertions.
+/// A provider whose tokens of users expire no later than the assertions.
 #[derive(Debug)]
 pub(crate) struct Bounded {
     pub(crate) provider: Arc<dyn AsyncTokenProvider>,

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::certificate::thumbprint;
 use crate::deadline::{self, Deadline, instant_after, run_until};
+use crate::internal::is_internal_host;
 use crate::metadata;
 use crate::pools::Pools;
 use crate::proxy::{Proxy, Route};
@@ -37,6 +38,8 @@ const USER_AGENT: &str = concat!("aignostics-rust/", env!("CARGO_PKG_VERSION"));
 #[derive(Clone)]
 pub struct HttpClient {
     pools: Pools,
+    /// The connections through proxies, if those of `pools` are only for public hosts: a proxy may be internal.
+    proxied_pools: Option<Pools>,
     plain_loopback: bool,
     plain_metadata: bool,
     hosts: Hosts,
@@ -62,6 +65,7 @@ impl HttpClient {
             plain_metadata: false,
             decompression: true,
             http1: false,
+            public_hosts: false,
             hosts: Hosts::new(),
             resolver: None,
             read_timeout: DEFAULT_TIMEOUT,
@@ -91,17 +95,21 @@ impl HttpClient {
     ///
     /// # Errors
     ///
-    /// [`HttpError::is_insecure`] if the connection would be unencrypted; nothing is sent. Other errors if no response
-    /// arrives.
+    /// [`HttpError::is_insecure`] if the connection would be unencrypted, or [`HttpError::is_internal`] if the client is for
+    /// public hosts and this one is not; nothing is sent. Other errors if no response arrives.
     pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
         let Request { method, url, headers, body, timeout, read_timeout } = request;
         let is_metadata_request = self.plain_metadata && metadata::is_server(&url);
         if !is_metadata_request && !Authority::of(&url).is_confidential(self.plain_loopback) {
             return Err(HttpError::insecure(method, &url));
         }
-        let send_error =
-            |source| HttpError::send(method, &url, self.settings.route.proxy(&url), &self.settings.root_files, source);
-        let mut builder = self.pools.current_client().map_err(send_error)?.request(method.into(), url.clone());
+        if self.proxied_pools.is_some() && is_internal_host(&url) {
+            return Err(HttpError::internal(method, &url));
+        }
+        let proxy = self.settings.route.proxy(&url);
+        let send_error = |source| HttpError::send(method, &url, proxy.clone(), &self.settings.root_files, source);
+        let pools = self.proxied_pools.as_ref().filter(|_| proxy.is_some()).unwrap_or(&self.pools);
+        let mut builder = pools.current_client().map_err(send_error)?.request(method.into(), url.clone());
         for (name, value) in headers {
             // An invalid value is passed to `reqwest`, which reports it.
             match HeaderValue::try_from(&value) {
@@ -134,7 +142,7 @@ impl HttpClient {
             timeout = deadline::wait_for_deadline(deadline) => return Err(HttpError::timed_out(method, &url, timeout)),
         };
         tracing::debug!(%method, url = %crate::redacted(&url), status = response.status().as_u16(), "response");
-        Ok(Response::new(response, method, url, self.settings.read_timeout, deadline))
+        Ok(Response::new(response, method, url, self.settings.read_timeout, deadline, proxy.is_none()))
     }
 }
 
@@ -189,6 +197,7 @@ pub struct HttpClientBuilder {
     plain_metadata: bool,
     decompression: bool,
     http1: bool,
+    public_hosts: bool,
     hosts: Hosts,
     resolver: Option<Arc<dyn Resolver>>,
     read_timeout: Duration,
@@ -265,6 +274,14 @@ impl HttpClientBuilder {
         self
     }
 
+    /// Connects to public hosts only, for URLs that another server has chosen: internal hosts are refused
+    /// ([`is_internal_host`]), and so are names that resolve to internal addresses ([`is_internal_address`](crate::is_internal_address)).
+    /// Through a proxy, the proxy resolves the names, and must refuse such hosts itself.
+    pub fn with_public_hosts(mut self) -> Self {
+        self.public_hosts = true;
+        self
+    }
+
     /// Builds the client.
     ///
     /// # Errors
@@ -274,19 +291,27 @@ impl HttpClientBuilder {
     pub fn build(self) -> Result<HttpClient, BuildError> {
         let Roots { certificates, files } = Roots::read(&self.root_files, |name| std::env::var_os(name))?;
         let (certificate, proxy) = (self.reqwest_identity()?, self.proxy.as_ref().map(Proxy::build).transpose()?);
-        let (builder, hosts) = (self.clone(), self.hosts.clone());
-        let reqwest_builder = move || builder.reqwest_builder(certificate.clone(), proxy.clone());
-        let build = move || match reqwest_builder().tls_certs_merge(certificates.clone()).build() {
-            Err(_) if self.plain_loopback => reqwest_builder().tls_certs_only(certificates.clone()).build(),
-            build_result => build_result,
+        let hosts = self.hosts.clone();
+        let create_pools = |is_public: bool| {
+            let (builder, certificates) = (self.clone(), certificates.clone());
+            let (certificate, proxy) = (certificate.clone(), proxy.clone());
+            let build = move || {
+                let reqwest_builder = || builder.reqwest_builder(certificate.clone(), proxy.clone(), is_public);
+                match reqwest_builder().tls_certs_merge(certificates.clone()).build() {
+                    Err(_) if builder.plain_loopback => reqwest_builder().tls_certs_only(certificates.clone()).build(),
+                    build_result => build_result,
+                }
+            };
+            Pools::new(build).map_err(|error| BuildError::client(&files, self.certificate.is_some(), error))
         };
-        let pools = Pools::new(build).map_err(|error| BuildError::client(&files, self.certificate.is_some(), error))?;
+        let proxied_pools = self.public_hosts.then(|| create_pools(false)).transpose()?;
+        let pools = create_pools(self.public_hosts)?;
         let is_direct = (self.plain_loopback || self.plain_metadata) && self.proxy.is_none();
         let route = if is_direct { Route::direct() } else { Route::of(self.proxy.as_ref()) };
         let certificate_thumbprint = self.certificate.as_ref().and_then(|(chain, _)| thumbprint(chain));
         let Self { plain_loopback, plain_metadata, read_timeout, .. } = self;
         let settings = Arc::new(Settings { route, root_files: files, read_timeout, certificate_thumbprint });
-        Ok(HttpClient { pools, plain_loopback, plain_metadata, hosts, settings })
+        Ok(HttpClient { pools, proxied_pools, plain_loopback, plain_metadata, hosts, settings })
     }
 
     /// Returns the client certificate in the format of `reqwest`.
@@ -300,6 +325,7 @@ impl HttpClientBuilder {
         &self,
         certificate: Option<reqwest::Identity>,
         proxy: Option<reqwest::Proxy>,
+        is_public: bool,
     ) -> reqwest::ClientBuilder {
         let builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)
@@ -309,8 +335,12 @@ impl HttpClientBuilder {
             .gzip(self.decompression);
         let builder = certificate.into_iter().fold(builder, reqwest::ClientBuilder::identity);
         let builder = if self.http1 { builder.http1_only() } else { builder };
-        let resolver = self.resolver.iter().cloned().map(|resolver| Arc::new(ReqwestResolver(resolver)));
-        let builder = resolver.fold(builder, reqwest::ClientBuilder::dns_resolver);
+        let resolver = self.resolver.clone();
+        let builder = if resolver.is_some() || is_public {
+            builder.dns_resolver(Arc::new(ReqwestResolver { resolver, is_public }))
+        } else {
+            builder
+        };
         match proxy {
             Some(proxy) => builder.proxy(proxy),
             None if self.plain_loopback || self.plain_metadata => builder.no_proxy(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use auth_core::TokenError;
 use url::Url;
 
+use crate::internal::InternalHost;
 use crate::{Method, redacted};
 
 /// The error of a request that received no complete response. It contains no headers, no body and no URL query.
@@ -26,6 +27,8 @@ enum Kind {
     Token { request: String, source: TokenError },
     #[error("{0} was not sent: it would be unencrypted")]
     Insecure(String),
+    #[error("{0} was not sent: the host is internal")]
+    Internal(String),
     #[error("{request} failed{}", through_proxy(proxy.as_deref()))]
     Send { request: String, proxy: Option<String>, source: reqwest::Error },
     #[error(
@@ -72,6 +75,11 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
 }
 
+/// Returns true if the resolver has refused a host.
+fn is_internal_name(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| cause(error)).any(<dyn Error>::is::<InternalHost>)
+}
+
 /// Returns true if the server ended the handshake because of the client certificate. In TLS 1.3, the client may already
 /// have sent its request, but the server has not processed it (RFC 8446, section 4.4.2.4).
 fn is_client_certificate_refusal(error: &rustls::Error) -> bool {
@@ -109,6 +117,7 @@ fn is_permanent(error: &(dyn Error + 'static)) -> bool {
         let text = error.to_string();
         error.downcast_ref().is_some_and(|error| !is_transient_alert(error))
             || error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::NotFound)
+            || error.is::<InternalHost>()
             || text.ends_with(PROXY_AUTHORIZATION_REQUIRED)
             || NO_SUCH_HOST.iter().any(|message| text.contains(message))
     })
@@ -127,6 +136,10 @@ impl HttpError {
 
     pub(crate) fn insecure(method: Method, url: &Url) -> Self {
         Kind::Insecure(describe_request(method, url)).into()
+    }
+
+    pub(crate) fn internal(method: Method, url: &Url) -> Self {
+        Kind::Internal(describe_request(method, url)).into()
     }
 
     pub(crate) fn send(
@@ -170,6 +183,15 @@ impl HttpError {
         matches!(*self.0, Kind::Insecure(_))
     }
 
+    /// Returns true if the request was not sent because the host is internal, or its name resolves to internal addresses
+    /// only, although the client is [for public hosts](crate::HttpClientBuilder::with_public_hosts).
+    pub fn is_internal(&self) -> bool {
+        match &*self.0 {
+            Kind::Send { source, .. } => is_internal_name(source),
+            kind => matches!(kind, Kind::Internal(_)),
+        }
+    }
+
     /// Returns true if no connection could be established, so that the request did not reach the server.
     pub fn is_connect(&self) -> bool {
         matches!(&*self.0, Kind::Send { source, .. } | Kind::Untrusted { source, .. } if source.is_connect())
@@ -179,7 +201,7 @@ impl HttpError {
     /// the server rejected the client certificate.
     pub fn is_unsent(&self) -> bool {
         match &*self.0 {
-            Kind::Token { .. } | Kind::Insecure(_) | Kind::Untrusted { .. } => true,
+            Kind::Token { .. } | Kind::Insecure(_) | Kind::Internal(_) | Kind::Untrusted { .. } => true,
             Kind::Send { source, .. } => {
                 source.is_builder()
                     || source.is_connect()
@@ -246,7 +268,7 @@ impl HttpError {
             Kind::Token { source, .. } => source.is_transient(),
             Kind::Send { source, .. } => !source.is_builder() && !is_permanent(source),
             Kind::Body { .. } | Kind::Inactive { .. } | Kind::TimedOut { .. } => true,
-            Kind::Insecure(_) | Kind::Untrusted { .. } | Kind::TooLarge { .. } => false,
+            Kind::Insecure(_) | Kind::Internal(_) | Kind::Untrusted { .. } | Kind::TooLarge { .. } => false,
         }
     }
 

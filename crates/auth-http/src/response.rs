@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use auth_core::is_transient_status;
@@ -19,6 +20,8 @@ pub struct Response {
     /// The maximum inactivity on the connection.
     read_timeout: Duration,
     deadline: Option<Deadline>,
+    /// True if no proxy was used.
+    is_direct: bool,
 }
 
 impl Response {
@@ -28,8 +31,14 @@ impl Response {
         url: Url,
         read_timeout: Duration,
         deadline: Option<Deadline>,
+        is_direct: bool,
     ) -> Self {
-        Self { inner, method, url, read_timeout, deadline }
+        Self { inner, method, url, read_timeout, deadline, is_direct }
+    }
+
+    /// Returns the address of the server, or `None` if the request was sent through a proxy.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.inner.remote_addr().filter(|_| self.is_direct)
     }
 
     /// Returns the status code (RFC 9110, section 15). Redirects are not followed, so it may be a redirect status.

@@ -273,15 +273,24 @@ pub(crate) fn default_file(state_folder: &Path) -> PathBuf {
 }
 
 fn key(application: &str, content: &[&[u8]]) -> String {
+    hex(&hash(std::iter::once(application.as_bytes()).chain(content.iter().copied()))[..16])
+}
+
+/// Returns the digest of a list of parts.
+pub(crate) fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut hash = Sha256::new();
-    for part in std::iter::once(application.as_bytes()).chain(content.iter().copied()) {
+    for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    hash.finalize().into()
 }
 
-/// Returns the name of a client, which the client chose.
-fn shown(client: &str) -> String {
-    client.chars().filter(|character| !character.is_control()).take(100).collect()
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// Returns a text that a client chose, without control characters, truncated.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(100).collect()
 }

@@ -14,11 +14,14 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
 use crate::server::PlatformServer;
 
 /// The path of the endpoint.
 const PATH: &str = "/mcp";
+/// The minimum length of a token, in bytes.
+const MIN_TOKEN_BYTES: usize = 16;
 
 /// A server that listens on loopback. Every request needs the token.
 #[derive(Debug)]
@@ -29,12 +32,21 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
+    /// Returns a new random token, of 64 characters.
+    pub fn new_token() -> Secret {
+        Secret::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
+    }
+
     /// Listens on a port of 127.0.0.1; 0 is a free port.
     ///
     /// # Errors
     ///
-    /// The port cannot be used.
+    /// The token is shorter than 16 bytes, or the port cannot be used.
     pub async fn bind(server: PlatformServer, port: u16, token: Secret) -> io::Result<Self> {
+        if token.expose().len() < MIN_TOKEN_BYTES {
+            let problem = format!("the token in AIGNOSTICS_MCP_TOKEN is shorter than {MIN_TOKEN_BYTES} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
         Ok(Self { listener, server, token })
     }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use platform_resources::Client;
 use rmcp::model::{
@@ -11,6 +12,7 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, ServiceExt};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use uuid::Uuid;
 
 use crate::budget::{self, Budget, Limits};
 use crate::folders::Folders;
@@ -20,6 +22,9 @@ use crate::{prompts, resources};
 
 /// The time for which a client may keep a list, in milliseconds. Lists change only with the server.
 const LIST_LIFETIME: u64 = 300_000;
+
+/// The default time that the user has to confirm a submission.
+const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Returns a list with its hints for caches: it belongs to the user.
 macro_rules! private {
@@ -48,6 +53,7 @@ pub struct PlatformServerBuilder {
     limits: Option<Limits>,
     ledger: Option<PathBuf>,
     bucket_user: String,
+    confirmation_timeout: Duration,
 }
 
 /// An error of serving.
@@ -65,7 +71,14 @@ pub enum ServeError {
 impl PlatformServer {
     /// Returns a builder for a server with read-only tools.
     pub fn builder(client: Client) -> PlatformServerBuilder {
-        PlatformServerBuilder { client, folders: Vec::new(), limits: None, ledger: None, bucket_user: "mcp".to_owned() }
+        PlatformServerBuilder {
+            client,
+            folders: Vec::new(),
+            limits: None,
+            ledger: None,
+            bucket_user: "mcp".to_owned(),
+            confirmation_timeout: CONFIRMATION_TIMEOUT,
+        }
     }
 
     /// Serves one client over stdin and stdout, until it closes them.
@@ -106,19 +119,36 @@ impl PlatformServerBuilder {
         self
     }
 
+    /// Sets the time that the user has to confirm a submission, if the client keeps sessions and supports elicitation.
+    /// `None`, the default, is ten minutes.
+    pub fn with_confirmation_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.confirmation_timeout = timeout.unwrap_or(CONFIRMATION_TIMEOUT);
+        self
+    }
+
     /// Builds the server.
     ///
     /// # Errors
     ///
     /// A folder does not exist.
     pub fn build(self) -> io::Result<PlatformServer> {
-        let Self { client, mut folders, limits, ledger, bucket_user } = self;
+        let Self { client, mut folders, limits, ledger, bucket_user, confirmation_timeout } = self;
         if folders.is_empty() {
             folders.push(std::env::current_dir()?);
         }
         let ledger = ledger.unwrap_or_else(|| budget::default_file(&client.settings().state_folder));
         let budget = limits.map(|limits| Budget::new(limits, ledger));
-        Ok(PlatformServer(Arc::new(Shared { client, folders: Folders::new(folders)?, budget, bucket_user })))
+        let folders = Folders::new(folders)?;
+        // Two random UUIDs: 244 random bits.
+        let confirmation_key = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::into_bytes);
+        Ok(PlatformServer(Arc::new(Shared {
+            client,
+            folders,
+            budget,
+            bucket_user,
+            confirmation_timeout,
+            confirmation_key,
+        })))
     }
 }
 
@@ -150,7 +180,8 @@ impl ServerHandler for PlatformServer {
             return Err(ErrorData::invalid_params(format!("unknown tool `{}`", request.name), None));
         };
         let responses = request.input_responses.and_then(|responses| serde_json::to_value(responses).ok());
-        let call = Call::new(request.arguments.unwrap_or_default(), responses, context);
+        let arguments = request.arguments.unwrap_or_default();
+        let call = Call { arguments, context, responses, state: request.request_state };
         Ok(Box::pin(tool.call(&self.0, call)).await)
     }
 

@@ -1,5 +1,7 @@
 //! The state of the server.
 
+use std::time::Duration;
+
 use platform_resources::Client;
 use rmcp::RoleServer;
 use rmcp::service::RequestContext;
@@ -13,6 +15,10 @@ pub(crate) struct Shared {
     pub(crate) folders: Folders,
     pub(crate) budget: Option<Budget>,
     pub(crate) bucket_user: String,
+    /// The time that the user has to confirm a submission.
+    pub(crate) confirmation_timeout: Duration,
+    /// Makes the codes of confirmations unknown to clients.
+    pub(crate) confirmation_key: [[u8; 16]; 2],
 }
 
 impl Shared {

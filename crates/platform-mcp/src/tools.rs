@@ -39,10 +39,12 @@ pub(crate) struct Spec {
 
 /// A call of a tool.
 pub(crate) struct Call {
-    arguments: JsonObject,
-    context: RequestContext<RoleServer>,
+    pub(crate) arguments: JsonObject,
+    pub(crate) context: RequestContext<RoleServer>,
     /// The responses of the user that a stateless client has collected.
     pub(crate) responses: Option<Value>,
+    /// The state that the client received with the questions.
+    pub(crate) state: Option<String>,
 }
 
 /// The result of a tool.
@@ -174,10 +176,6 @@ impl Output {
 }
 
 impl Call {
-    pub(crate) fn new(arguments: JsonObject, responses: Option<Value>, context: RequestContext<RoleServer>) -> Self {
-        Self { arguments, context, responses }
-    }
-
     fn arguments<T: DeserializeOwned>(&self) -> Result<T, ToolError> {
         serde_json::from_value(Value::Object(self.arguments.clone()))
             .map_err(|error| ToolError::new(format!("invalid arguments: {error}")))

@@ -1,4 +1,4 @@
-"""MCP servers behind one gateway, for tests: PyPI `mcp`, streamable HTTP, a bearer token required.
+"""MCP servers behind one gateway, for tests: PyPI `mcp` 1.x or 2.x, streamable HTTP, a bearer token required.
 
     server.py JWKS_URL AUDIENCE PORT [CERTIFICATE KEY CLIENT_AUTHORITY]
 
@@ -32,8 +32,18 @@ import uvicorn
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
-from mcp.server.mcpserver import Context, Image, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+
+try:
+    from mcp.server.mcpserver import Context, Image, MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
+
+    IS_VERSION_1 = False
+except ImportError:
+    from mcp.server.fastmcp import Context, Image
+    from mcp.server.fastmcp import FastMCP as MCPServer
+    from mcp.server.fastmcp.exceptions import ToolError
+
+    IS_VERSION_1 = True
 
 JWKS, AUDIENCE, PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 CERTIFICATE, KEY, AUTHORITY = (sys.argv[4:] + [None] * 3)[:3]
@@ -70,7 +80,10 @@ async def note(entry):
 
 def server(name):
     settings = AuthSettings(issuer_url="https://issuer.test", resource_server_url=None)
-    mcp = MCPServer(name, auth=settings, token_verifier=Verifier(), log_level="ERROR")
+    path = {"streamable_http_path": f"/v1/mcp/{name}/tenant-1"}
+    mcp = MCPServer(
+        name, auth=settings, token_verifier=Verifier(), log_level="ERROR", **(path if IS_VERSION_1 else {})
+    )
 
     @mcp.tool()
     def add(a: int, b: int) -> int:
@@ -122,7 +135,7 @@ def server(name):
         """Has a name that no language model accepts."""
         return "much"
 
-    return mcp.streamable_http_app(streamable_http_path=f"/v1/mcp/{name}/tenant-1")
+    return mcp.streamable_http_app(**({} if IS_VERSION_1 else path))
 
 
 class Gateway:

@@ -10,8 +10,8 @@ use moka::sync::Cache;
 
 use super::AgentCard;
 use super::hints::Hints;
-use crate::agent_address::AgentAddress;
 use crate::principal::{Partition, Principal};
+use crate::server::AgentAddress;
 
 /// The maximum size of all cached cards, in bytes of JSON. The least recently used one is removed first.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;

@@ -5,9 +5,9 @@ use auth_core::TokenError;
 use auth_http::{BuildError, HttpError};
 
 use super::part::Flaw;
-use crate::agent_address::AgentAddress;
 use crate::authorization::AuthorizationError;
 use crate::credentials::CredentialError;
+use crate::server::AgentAddress;
 use crate::transport::{TransportError, shown};
 
 /// An error of listing A2A agents. It names the agent, and never shows a token or the text of a card.

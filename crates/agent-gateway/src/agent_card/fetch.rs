@@ -9,9 +9,8 @@ use url::Url;
 use super::cache::{CachedCard, key};
 use super::hints::Hints;
 use super::{AgentCard, AgentCardError, CardCache, parse};
-use crate::agent_address::AgentAddress;
 use crate::principal::Principal;
-use crate::server::Server;
+use crate::server::{AgentAddress, Server};
 use crate::transport::{CORRELATION, Correlation, Identities, Transport};
 
 /// The maximum size of a card, in bytes.

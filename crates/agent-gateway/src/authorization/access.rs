@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use auth_core::{
-    AsyncTokenCache, Clock, ExpiryPolicy, RefreshLease, TokenError, TokenRequest, TokenSource, TokenSourceBuilder,
+    AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, RefreshLease, SourceBuildError, TokenError, TokenKey,
+    TokenRequest, TokenSource, TokenSourceBuilder,
 };
-use auth_http::HttpClient;
+use auth_http::{HttpClient, is_internal_host};
 use url::Url;
 
 use super::Config;
@@ -19,16 +20,37 @@ use super::resource::{self, Resource};
 use super::scopes::Scopes;
 use super::waiting::Logins;
 
-/// The connections, stores and limits that all servers share.
+/// The stores and limits of all tokens.
 #[derive(Clone)]
-pub(crate) struct Parts {
-    pub(crate) http: HttpClient,
+pub(crate) struct Settings {
     pub(crate) plain_loopback: bool,
     pub(crate) cache: Arc<dyn AsyncTokenCache>,
     pub(crate) lease: Option<Arc<dyn RefreshLease>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) expiry: ExpiryPolicy,
     pub(crate) logins: Logins,
+}
+
+/// The connections and settings that all servers share.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) http: HttpClient,
+    /// Connections to public hosts only.
+    pub(crate) public: HttpClient,
+    pub(crate) settings: Settings,
+}
+
+impl Settings {
+    /// Returns the source of the tokens of a provider.
+    pub(crate) fn source(
+        &self,
+        key: TokenKey,
+        provider: impl AsyncTokenProvider + 'static,
+    ) -> Result<TokenSource, SourceBuildError> {
+        let source = TokenSource::builder(key, provider).with_cache(self.cache.clone());
+        let source = source.with_clock(self.clock.clone()).with_expiry(self.expiry);
+        self.lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease).build()
+    }
 }
 
 /// The access to one server.
@@ -42,6 +64,8 @@ pub(super) struct Access {
     resource: String,
     /// The scopes that are requested first.
     scopes: Scopes,
+    /// True if the server is at an internal address, so that its authorization server may be, too.
+    is_internal: bool,
 }
 
 /// The tokens of some principals, and their logins.
@@ -56,6 +80,8 @@ pub(super) struct Challenged<'a> {
     pub(super) id: &'a str,
     pub(super) url: &'a Url,
     pub(super) metadata: Option<&'a str>,
+    /// True if its response came from an internal address; `None` if this is not known.
+    pub(super) is_internal: Option<bool>,
     pub(super) scopes: Option<Scopes>,
     pub(super) prompts: Prompts,
 }
@@ -68,26 +94,28 @@ impl Access {
         server: Challenged<'_>,
         before: Option<&Self>,
     ) -> Result<Self, AuthorizationError> {
-        let documents = Documents::new(parts.http.clone(), parts.plain_loopback, server.url);
+        // Decided by the connection, because a server could resolve its own name to an internal address for a moment, so that
+        // its metadata may name others.
+        let known = server.is_internal.or(before.map(|before| before.is_internal));
+        let is_internal = known.unwrap_or(false) || is_internal_host(server.url);
+        let http = if is_internal { &parts.http } else { &parts.public };
+        let documents = Documents::new(http.clone(), parts.settings.plain_loopback, is_internal);
         let resource = resource::discover(&documents, server.url, server.metadata).await?;
         let issuer = config.preferred(server.url, &resource.issuers).ok_or_else(AuthorizationError::no_metadata)?;
         let issuer = issuer::discover(&documents, issuer).await?;
-        let identification = Identification {
-            config,
-            server: server.url,
-            documents: &documents,
-            http: &parts.http,
-            clock: &parts.clock,
-        };
+        let identification =
+            Identification { config, server: server.url, documents: &documents, http, clock: &parts.settings.clock };
         let client = identification.client(&issuer).await?;
-        if let Some(same) = before.filter(|before| before.is_same(&resource, &client)) {
+        if let Some(same) =
+            before.filter(|before| before.is_internal == is_internal && before.is_same(&resource, &client))
+        {
             return Ok(same.clone());
         }
-        Self::new(parts, config, server, resource, &issuer, client)
+        Ok(Self { is_internal, ..Self::new(&parts.settings, config, server, resource, &issuer, client)? })
     }
 
     fn new(
-        parts: &Parts,
+        settings: &Settings,
         config: &Arc<Config>,
         server: Challenged<'_>,
         resource: Resource,
@@ -102,26 +130,22 @@ impl Access {
                 server: server.id.to_owned(),
                 client: client.oauth.clone(),
                 redirect: client.redirect.clone(),
-                clock: parts.clock.clone(),
+                clock: settings.clock.clone(),
                 refresh_token,
                 prompts: server.prompts.clone(),
                 url: server.url.clone(),
-                waiting: parts.logins.clone(),
+                waiting: settings.logins.clone(),
                 state: State::default(),
             });
             let key = client.oauth.token_key().with_origin(server.url.as_str());
-            let tokens = TokenSource::builder(key.build(), login.clone())
-                .with_cache(parts.cache.clone())
-                .with_clock(parts.clock.clone())
-                .with_expiry(parts.expiry);
-            let tokens = parts.lease.iter().cloned().fold(tokens, TokenSourceBuilder::with_lease);
-            Ok::<_, AuthorizationError>(Source { tokens: tokens.build().map_err(AuthorizationError::setup)?, login })
+            let tokens = settings.source(key.build(), login.clone()).map_err(AuthorizationError::setup)?;
+            Ok::<_, AuthorizationError>(Source { tokens, login })
         };
         let system = source(refresh_token)?;
         let users = if has_refresh_token { source(None)? } else { system.clone() };
         let scopes = server.scopes.unwrap_or(resource.scopes);
         let scopes = if issuer.offers_offline_access { scopes.with(OFFLINE_ACCESS) } else { scopes };
-        Ok(Self { system, users, client, resource: resource.id, scopes })
+        Ok(Self { system, users, client, resource: resource.id, scopes, is_internal: false })
     }
 
     /// Returns the tokens of a principal.

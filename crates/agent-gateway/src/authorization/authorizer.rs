@@ -22,7 +22,7 @@ use super::scopes::Scopes;
 use super::state::{Principal, Server, lock};
 use super::{Config, McpAuthorization};
 
-pub(crate) use super::access::Parts;
+pub(crate) use super::access::{Parts, Settings};
 
 /// The maximum number of servers whose state is kept.
 const MAX_SERVERS: u64 = 1024;
@@ -121,7 +121,7 @@ impl Authorizer {
         call: &Call<'_>,
         principal: &Mutex<Principal>,
     ) -> Result<Response, Failure> {
-        lock(principal).check(self.parts.clock.now())?;
+        lock(principal).check(self.parts.settings.clock.now())?;
         let scopes = access.scopes(&lock(principal).scopes);
         let mut progress = Progress { access, scopes, stage: Stage::First, is_stepped_up: false };
         loop {
@@ -203,7 +203,7 @@ impl Authorizer {
             return Err(error);
         }
         if is_new || progress.stage == Stage::LoggedIn {
-            lock(principal).reject(self.parts.clock.now());
+            lock(principal).reject(self.parts.settings.clock.now());
             return Err(AuthorizationError::rejected());
         }
         login.distrust(token);
@@ -235,7 +235,7 @@ impl Authorizer {
     ) -> AuthorizationError {
         let registration = access.client.registration.as_ref().filter(|_| source.login.is_client_refused());
         if let Some(registration) = registration
-            && self.config.may_delete(registration.issuer(), self.parts.clock.now())
+            && self.config.may_delete(registration.issuer(), self.parts.settings.clock.now())
         {
             if let Err(error) = self.config.registrations.remove(registration).await {
                 tracing::warn!(error, "the registration of the client cannot be deleted");
@@ -261,7 +261,8 @@ impl Authorizer {
         }
         let metadata = challenge.resource_metadata.as_deref();
         let (scopes, prompts) = (challenge.scopes()?, server.prompts.clone());
-        let challenged = Challenged { id: call.server, url: call.url, metadata, scopes, prompts };
+        let is_internal = challenge.is_internal;
+        let challenged = Challenged { id: call.server, url: call.url, metadata, scopes, prompts, is_internal };
         let known = before.as_ref().map(|before| &**before.access);
         let access = Access::discover(&self.parts, &self.config, challenged, known).await?;
         if before.is_some_and(|before| before.is_paused) {

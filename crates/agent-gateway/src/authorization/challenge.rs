@@ -1,5 +1,5 @@
 use auth_core::Challenge as Parsed;
-use auth_http::Response;
+use auth_http::{Response, is_internal_address};
 
 use super::error::AuthorizationError;
 use super::scopes::Scopes;
@@ -11,19 +11,23 @@ pub(super) struct Challenge {
     pub(super) resource_metadata: Option<String>,
     scope: Option<String>,
     error: Option<String>,
+    /// True if the response came from an internal address. `None` if there was no response, or it came through a proxy.
+    pub(super) is_internal: Option<bool>,
 }
 
 impl Challenge {
     /// Returns the bearer challenge of a response, which is empty if there is none.
     pub(super) fn of(response: &Response) -> Self {
-        Self::parse(response.headers("www-authenticate"))
+        let is_internal = response.peer_address().map(|address| is_internal_address(address.ip()));
+        Self { is_internal, ..Self::parse(response.headers("www-authenticate")) }
     }
 
     fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Self {
         let mut challenges = headers.flat_map(Parsed::parse).filter(|challenge| challenge.is("bearer"));
         let Some(challenge) = challenges.next() else { return Self::default() };
         let parameter = |name| challenge.parameter(name).map(str::to_owned);
-        Self { resource_metadata: parameter("resource_metadata"), scope: parameter("scope"), error: parameter("error") }
+        let (scope, error) = (parameter("scope"), parameter("error"));
+        Self { resource_metadata: parameter("resource_metadata"), scope, error, is_internal: None }
     }
 
     /// Returns the requested scopes, or `None` if the challenge names none.

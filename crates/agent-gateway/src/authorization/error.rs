@@ -97,7 +97,10 @@ impl AuthorizationError {
         Kind::Internal { what, url: shown_url(url) }.into()
     }
 
-    pub(super) fn fetch(url: &Url, source: HttpError) -> Self {
+    pub(super) fn fetch(what: &'static str, url: &Url, source: HttpError) -> Self {
+        if source.is_internal() {
+            return Self::internal(what, url);
+        }
         Kind::Fetch { url: shown_url(url), source }.into()
     }
 
@@ -227,16 +230,22 @@ impl AuthorizationError {
     /// Returns true if the metadata would send a token or a code to another place: another origin or resource, another
     /// issuer, an unencrypted or internal address, or an authorization server without PKCE.
     pub fn is_hostile(&self) -> bool {
-        matches!(
-            *self.0,
-            Kind::Insecure { .. }
-                | Kind::Internal { .. }
-                | Kind::Origin(_)
-                | Kind::Resource { .. }
-                | Kind::Issuer { .. }
-                | Kind::Pkce(_)
-                | Kind::MixUp(_)
-        )
+        // A name can resolve to an internal address later than when the metadata was read.
+        let is_internal = |error: &OAuthError| {
+            let mut causes = std::iter::successors(error.source(), |&error| error.source());
+            causes.any(|error| error.downcast_ref().is_some_and(HttpError::is_internal))
+        };
+        self.oauth_error().is_some_and(is_internal)
+            || matches!(
+                *self.0,
+                Kind::Insecure { .. }
+                    | Kind::Internal { .. }
+                    | Kind::Origin(_)
+                    | Kind::Resource { .. }
+                    | Kind::Issuer { .. }
+                    | Kind::Pkce(_)
+                    | Kind::MixUp(_)
+            )
     }
 
     /// Returns true if no client registration is usable, and none can be made.

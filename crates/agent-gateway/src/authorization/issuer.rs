@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn locations_insert_the_path_and_append_it_last() {
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-        let documents = Documents::new(http, false, &"https://mcp.test".parse().unwrap());
+        let documents = Documents::new(http, false, false);
         let locations = |issuer: &str| -> Vec<String> {
             locations(&documents, issuer).into_iter().flatten().map(String::from).collect()
         };

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use auth_core::Authority;
 use auth_http::CertificateError;
 
 /// An error of a credential source or a server directory. It names the file or the variable and the field, and never
@@ -30,6 +31,11 @@ enum Kind {
     Certificate(String, #[source] CertificateError),
     #[error("the certificate of the client `{client}` is not valid now: it expires at {end}")]
     Expired { client: String, end: String },
+    #[error(
+        "{what} is at the origin {found} instead of {expected}, so that it gets no token: correct the fragment, or permit \
+         the origin with `Destinations::with_origin`"
+    )]
+    ForeignOrigin { what: String, found: String, expected: String },
     #[error("the credentials have no token service, so that no token can be obtained")]
     NoTokens,
     #[error("{0}")]
@@ -75,6 +81,12 @@ impl CredentialError {
         Kind::Field { place: place.to_owned(), field: field.into(), expected }.into()
     }
 
+    /// Creates the error of a configured URL at another origin than the gateway. `what` names the server.
+    pub(crate) fn foreign_origin(what: String, found: &Authority, permitted: &[Authority]) -> Self {
+        let expected: Vec<_> = permitted.iter().map(ToString::to_string).collect();
+        Kind::ForeignOrigin { what, found: found.to_string(), expected: expected.join(" or ") }.into()
+    }
+
     pub(crate) fn certificate(place: &str, source: CertificateError) -> Self {
         Kind::Certificate(place.to_owned(), source).into()
     }
@@ -98,10 +110,17 @@ impl CredentialError {
         matches!(self.0, Kind::Expired { .. })
     }
 
+    /// Returns true if a fragment of a tenant names a server, an agent or a gateway at another origin than that of the
+    /// destination. It receives no request and no token.
+    pub fn is_foreign_origin(&self) -> bool {
+        matches!(self.0, Kind::ForeignOrigin { .. })
+    }
+
     /// Returns the name of the field that is missing or invalid, or `None` if the error does not concern a field.
     pub fn named_field(&self) -> Option<&str> {
         match &self.0 {
             Kind::Field { field, .. } => Some(field),
+            Kind::ForeignOrigin { .. } => Some("URL"),
             _ => None,
         }
     }

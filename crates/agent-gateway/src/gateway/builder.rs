@@ -7,12 +7,11 @@ use auth_http::{HttpClient, HttpClientBuilder};
 use url::Url;
 
 use super::Gateway;
-use crate::agent_address::AgentAddress;
 use crate::agent_card::{AgentCards, CardCache};
-use crate::authorization::Logins;
+use crate::authorization::{Logins, Settings};
 use crate::core::Core;
 use crate::credentials::CredentialSource;
-use crate::server::ServerDirectory;
+use crate::server::{AgentAddress, ServerDirectory};
 use crate::session::Sessions;
 use crate::tool_cache::ToolCache;
 use crate::transport::{Identities, Setup};
@@ -161,8 +160,7 @@ impl GatewayBuilder {
         let http = self.http.with_read_timeout(self.call_timeout);
         let standard = ExpiryPolicy::builder().with_buffer(MAX_REFRESH_BUFFER).build().unwrap_or_default();
         let memory = || Arc::new(MemoryTokenCache::builder().with_clock(self.clock.clone()).build());
-        let setup = Setup {
-            http: if self.plain_loopback { http.with_plain_loopback() } else { http },
+        let settings = Settings {
             plain_loopback: self.plain_loopback,
             cache: self.cache.unwrap_or_else(|| memory()),
             lease: self.lease,
@@ -170,6 +168,8 @@ impl GatewayBuilder {
             expiry: self.expiry.unwrap_or(standard),
             logins: Logins::new(),
         };
+        let http = if self.plain_loopback { http.with_plain_loopback() } else { http };
+        let setup = Setup { http, settings };
         let identities = Arc::new(Identities::new(self.credentials, setup, self.watch));
         let tool_cache = Arc::new(ToolCache::new(self.tool_lifetime, self.clock.clone()));
         Gateway(Arc::new(Core {

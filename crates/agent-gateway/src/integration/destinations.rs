@@ -16,11 +16,11 @@ use auth_core::{AccessToken, AsyncTokenProvider, Authority, Clock, SystemClock, 
 use auth_http::{HttpClient, HttpClientBuilder};
 use url::Url;
 
-use crate::agent_address::AgentAddress;
 use crate::credentials::{CredentialError, CredentialSource, Credentials};
 use crate::principal::Principal;
-use crate::server::{DirectoryError, Listed, Server, ServerDirectory};
+use crate::server::{AgentAddress, DirectoryError, Listed, Server, ServerDirectory};
 use crate::tenant::Tenant;
+use crate::transport::shown;
 
 pub use binding::DestinationBinding;
 use error::ServiceError;
@@ -51,9 +51,11 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// | `subscriber.ias.user` | extends the destination for tokens of users |
 ///
 /// The destination belongs to the provider of the agent. The service merges it with the fragment of the tenant, whose
-/// properties take priority, and obtains the token; a token of a user is obtained in exchange for the assertion. The `URL` of
-/// the merged destination is that of the gateway. Servers and agents at another origin are not listed, unless
-/// [`with_origin`](Self::with_origin) permits them, because they receive the tokens.
+/// properties take priority, and obtains the token; a token of a user is obtained in exchange for the assertion.
+///
+/// The destination without a fragment determines the origin of the gateway. A fragment can change the path of the URL. If it
+/// names another scheme, host or port, the server is not listed, and no token is returned
+/// ([`CredentialError::is_foreign_origin`]), unless [`with_origin`](Self::with_origin) permits the origin.
 ///
 /// Lists and URLs are cached for 300 s for each tenant. Nothing that is cached for one tenant is used for another.
 #[derive(Clone)]
@@ -192,7 +194,7 @@ impl Destinations {
     }
 
     fn make(&self, binding: DestinationBinding) -> Result<Arc<Current>, CredentialError> {
-        let Inner { destination, http, plain_loopback, clock, lifetime, .. } = &*self.0;
+        let Inner { destination, http, plain_loopback, clock, lifetime, origins, .. } = &*self.0;
         let http = if *plain_loopback { http.clone().with_plain_loopback() } else { http.clone() };
         let http = http.build().map_err(|error| {
             CredentialError::other("the connections to the Destination service cannot be set up", error)
@@ -204,6 +206,7 @@ impl Destinations {
             plain_loopback: *plain_loopback,
             clock: clock.clone(),
             lifetime: *lifetime,
+            permitted: origins.clone(),
         }));
         let provider = Arc::new(DestinationTokens(service.clone()));
         Ok(Arc::new(Current { service, provider }))
@@ -222,15 +225,15 @@ impl Destinations {
         if fragments.is_empty() {
             return Ok(Vec::new().into());
         }
-        let gateway = gateway_url(&service, principal, tenant).await?;
+        // Without this fragment, there is no token for any of them.
+        let is_user = matches!(principal, Principal::User(_));
+        service.identity_fragment(tenant, is_user).await.map_err(ServiceError::into_credential_error)?;
+        let origins = service.origins(tenant).await.map_err(ServiceError::into_credential_error)?;
         let entry = |fragment: &Fragment| {
             let place = format!("the fragment `{}` of the tenant {tenant}", fragment.name);
             let url = fragment.url(&place)?;
-            let origin = Authority::of(&url);
-            if origin != Authority::of(&gateway) && !self.0.origins.contains(&origin) {
-                return Err(CredentialError::field(&place, "URL", "a URL at the origin of the gateway"));
-            }
             let identity = fragment.identity(&url);
+            origins.check(&url, || format!("the server `{}` in {place}", shown(&identity.id)))?;
             Ok(make(url, identity))
         };
         let (mut entries, mut errors) = (Vec::new(), Vec::new());
@@ -249,14 +252,6 @@ fn tenant(principal: &Principal) -> Result<&Tenant, CredentialError> {
     principal.tenant().ok_or_else(|| ServiceError::NoTenant.into_credential_error())
 }
 
-/// Returns the URL of the gateway for a principal.
-async fn gateway_url(service: &Service, principal: &Principal, tenant: &Tenant) -> Result<Url, CredentialError> {
-    let is_user = matches!(principal, Principal::User(_));
-    let url = service.gateway_url(tenant, is_user).await.map_err(ServiceError::into_credential_error)?;
-    let place = || format!("the destination of the tenant {tenant}");
-    url.ok_or_else(|| CredentialError::field(&place(), "URL", "the https URL of the gateway"))
-}
-
 #[async_trait]
 impl CredentialSource for Destinations {
     async fn credentials(&self) -> Result<Credentials, CredentialError> {
@@ -264,8 +259,9 @@ impl CredentialSource for Destinations {
     }
 
     async fn gateway_url(&self, principal: &Principal) -> Result<Option<Url>, CredentialError> {
-        let tenant = tenant(principal)?;
-        gateway_url(&self.current().await?.service, principal, tenant).await.map(Some)
+        let is_user = matches!(principal, Principal::User(_));
+        let url = self.current().await?.service.gateway_url(tenant(principal)?, is_user).await;
+        url.map(Some).map_err(ServiceError::into_credential_error)
     }
 }
 

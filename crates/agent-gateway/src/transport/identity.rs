@@ -7,9 +7,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use auth_core::{
-    AsyncTokenCache, AsyncTokenProvider, Clock, ExpiryPolicy, RefreshLease, TokenKey, TokenSource, TokenSourceBuilder,
-};
+use auth_core::{AsyncTokenProvider, TokenKey, TokenSource};
 use auth_http::{HttpClient, HttpClientBuilder};
 use auth_oauth::{Endpoints, OAuthClient};
 use tokio::sync::Mutex;
@@ -17,7 +15,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::TransportError;
-use crate::authorization::{Authorizer, Logins, Parts};
+use crate::authorization::{Authorizer, Logins, Parts, Settings};
 use crate::credentials::{CredentialError, CredentialSource, Credentials, Provider};
 use crate::tokens::{Bounded, Grants};
 
@@ -38,12 +36,7 @@ pub(crate) struct Identity {
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) http: HttpClientBuilder,
-    pub(crate) plain_loopback: bool,
-    pub(crate) cache: Arc<dyn AsyncTokenCache>,
-    pub(crate) lease: Option<Arc<dyn RefreshLease>>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) expiry: ExpiryPolicy,
-    pub(crate) logins: Logins,
+    pub(crate) settings: Settings,
 }
 
 /// The current identity. It is replaced when the credentials of the source change.
@@ -61,7 +54,7 @@ impl Setup {
     fn identity(&self, credentials: Credentials) -> Result<Identity, TransportError> {
         let mut http = self.http.clone();
         if let Some(certificate) = &credentials.certificate {
-            if !certificate.is_valid_at(self.clock.now()) {
+            if !certificate.is_valid_at(self.settings.clock.now()) {
                 let end = jiff::Timestamp::try_from(certificate.not_after()).map(|end| end.to_string());
                 return Err(CredentialError::expired(&credentials.client_id, end.unwrap_or_default()).into());
             }
@@ -74,30 +67,28 @@ impl Setup {
             (None, None) => None,
         };
         let authorizer = credentials.authorization.as_ref().map(|authorization| {
-            let (cache, lease, clock) = (self.cache.clone(), self.lease.clone(), self.clock.clone());
-            let (plain_loopback, expiry, logins) = (self.plain_loopback, self.expiry, self.logins.clone());
-            let parts = Parts { http: http.clone(), plain_loopback, cache, lease, clock, expiry, logins };
-            Authorizer::new(authorization, parts)
+            let public = self.http.clone().with_public_hosts().build()?;
+            let parts = Parts { http: http.clone(), public, settings: self.settings.clone() };
+            Ok::<_, TransportError>(Authorizer::new(authorization, parts))
         });
+        let authorizer = authorizer.transpose()?;
         Ok(Identity { credentials, http, tokens, authorizer })
     }
 
     /// Returns the tokens of a provider of the caller.
     fn tokens_of(&self, provider: &Arc<dyn AsyncTokenProvider>) -> Result<TokenSource, TransportError> {
-        let provider = Bounded { provider: provider.clone(), clock: self.clock.clone() };
-        let source = self.source(TokenSource::builder(TokenKey::new(PROVIDED), provider));
-        Ok(source.build().map_err(|error| CredentialError::other("their provider of tokens cannot be used", error))?)
+        let source = self.settings.source(TokenKey::new(PROVIDED), self.bounded(provider.clone()));
+        Ok(source.map_err(|error| CredentialError::other("their provider of tokens cannot be used", error))?)
     }
 
-    fn source(&self, builder: TokenSourceBuilder) -> TokenSourceBuilder {
-        let source = builder.with_cache(self.cache.clone()).with_clock(self.clock.clone()).with_expiry(self.expiry);
-        self.lease.iter().cloned().fold(source, TokenSourceBuilder::with_lease)
+    fn bounded(&self, provider: Arc<dyn AsyncTokenProvider>) -> Bounded {
+        Bounded { provider, clock: self.settings.clock.clone() }
     }
 
     fn tokens(&self, credentials: &Credentials, token_url: &Url, http: HttpClient) -> TokenSource {
         let Credentials { client_id, certificate, resource, .. } = credentials;
         let endpoints = Endpoints::new(token_url.as_str(), token_url.clone());
-        let client = OAuthClient::new(http, endpoints, client_id).with_clock(self.clock.clone());
+        let client = OAuthClient::new(http, endpoints, client_id).with_clock(self.settings.clock.clone());
         let client = resource.iter().cloned().fold(client, OAuthClient::with_resource);
         let (client, key) = match certificate {
             Some(certificate) => {
@@ -106,10 +97,9 @@ impl Setup {
             }
             None => (client.clone(), client.token_key()),
         };
-        let grants = Grants::new(&client, credentials, self.clock.clone());
-        let source = self.source(TokenSource::builder(key.build(), grants));
+        let grants = self.bounded(Arc::new(Grants::new(&client, credentials)));
         #[expect(clippy::expect_used, reason = "there is a cache, and client credentials have an identity")]
-        source.build().expect("the parts fit together")
+        self.settings.source(key.build(), grants).expect("the parts fit together")
     }
 }
 
@@ -155,7 +145,7 @@ impl Identities {
 
     /// Returns the logins of users at the authorization servers of servers.
     pub(crate) fn logins(&self) -> &Logins {
-        &self.setup.logins
+        &self.setup.settings.logins
     }
 
     /// Returns the current identity, if one was needed already.

@@ -72,6 +72,7 @@ async fn revoked_token_is_refreshed_for_its_resource() {
         assert!(results.iter().all(Result::is_ok), "{results:?}");
         assert_eq!(counts(&provider), (1, 1, 1, round));
     }
+    assert_eq!(orders.sessions(), 0, "the server is stateless");
     assert_eq!(
         (&provider.form()["grant_type"], &provider.form()["resource"]),
         (&"refresh_token".into(), &orders.url.as_str().into())

@@ -51,6 +51,8 @@ struct State {
     accepted: HashSet<String>,
     revoked: HashSet<String>,
     rejected: usize,
+    /// The number of sessions that were begun.
+    sessions: usize,
 }
 
 impl Orders {
@@ -93,6 +95,11 @@ impl Orders {
         state.revoked.extend(state.accepted.drain());
     }
 
+    /// Returns the number of sessions that were begun.
+    pub(crate) fn sessions(&self) -> usize {
+        self.shared.state.lock().unwrap().sessions
+    }
+
     /// Returns the number of rejected tokens.
     pub(crate) fn rejected(&self) -> usize {
         self.shared.state.lock().unwrap().rejected
@@ -119,6 +126,9 @@ impl Shared {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let message: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if message["method"] == "initialize" {
+            self.state.lock().unwrap().sessions += 1;
+        }
         let required = match (&message["method"], &message["params"]["name"]) {
             (Value::String(method), Value::String(name)) if method == "tools/call" && name == "cancel" => {
                 "orders:write"

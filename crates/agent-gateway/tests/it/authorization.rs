@@ -1,6 +1,8 @@
 //! Servers that are not behind a gateway, and have their own authorization servers.
 
 pub(crate) mod clients;
+#[cfg(target_os = "linux")]
+mod internal_names;
 mod limits;
 pub(crate) mod rejections;
 mod scopes;

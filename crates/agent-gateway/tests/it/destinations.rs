@@ -1,6 +1,7 @@
 //! Destinations of several tenants.
 
-mod double;
+pub(crate) mod double;
+mod origins;
 
 use std::error::Error;
 use std::fs;
@@ -35,7 +36,7 @@ async fn agents(gateway: &Gateway, principal: &Principal) -> Vec<String> {
 }
 
 /// Returns an error with its causes.
-fn causes(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
@@ -150,6 +151,7 @@ async fn service_gets_the_requests_that_it_documents_and_its_lists_are_cached() 
     assert_eq!(url.query["$skipTokenRetrieval"], "true");
     assert_eq!(exchange.headers["x-fragment-name"], "acme-system@instance");
     assert!(exchange.query.is_empty() && !exchange.headers.contains_key("x-user-token"));
+    assert!(!url.headers.contains_key("x-fragment-name"), "the origin is that of the destination alone");
     assert_eq!(all.len(), 5);
     clock.advance(Duration::from_secs(301));
     tools(&gateway, &system_of("acme")).await;
@@ -164,7 +166,7 @@ async fn fragment_that_is_not_valid_is_named_and_hides_no_other() {
     let double = Double::with(Arc::new(|got: &Got| {
         let list = json!([
             { "FragmentName": "nowhere" },
-            { "FragmentName": "elsewhere", "URL": "https://elsewhere.auth.test/v1/mcp/canary/1" },
+            { "FragmentName": "elsewhere", "URL": "https://elsewhere.auth.test/v1/mcp/orders/1?key=canary" },
             { "FragmentName": "relative", "URL": "/v1/mcp/x/1" },
             { "FragmentName": "good", "URL": "http://127.0.0.1:9/v1/mcp/orders-acme/1" },
         ]);

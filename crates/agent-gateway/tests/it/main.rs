@@ -17,6 +17,10 @@ mod lifecycles;
 #[path = "../../../../tests/support/log.rs"]
 mod log;
 mod misbehavior;
+#[cfg(target_os = "linux")]
+#[path = "../../../../tests/support/needs.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod needs;
 #[path = "../hostile/server.rs"]
 #[allow(dead_code, reason = "other tests use more of it")]
 mod server;

@@ -65,7 +65,13 @@ async fn invalid_arguments_are_not_sent_and_name_the_field() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_is_reported_while_a_tool_runs() {
-    let Some(test_bed) = TestBed::open() else { return };
+    for test_bed in [TestBed::open, TestBed::with_sessions, TestBed::with_version_1] {
+        let Some(test_bed) = test_bed() else { return };
+        progress_is_reported(&test_bed).await;
+    }
+}
+
+async fn progress_is_reported(test_bed: &TestBed) {
     let (gateway, alice) = (test_bed.builder().build(), test_bed.user("alice"));
     let found = all_tools(&gateway, &alice).await;
     let (sender, receiver) = channel();
@@ -86,7 +92,13 @@ async fn progress_is_reported_while_a_tool_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropped_call_is_canceled() {
-    let Some(test_bed) = TestBed::with_sessions() else { return };
+    for test_bed in [TestBed::with_sessions, TestBed::with_version_1] {
+        let Some(test_bed) = test_bed() else { return };
+        call_is_canceled(&test_bed).await;
+    }
+}
+
+async fn call_is_canceled(test_bed: &TestBed) {
     let (gateway, alice) = (test_bed.builder().build(), test_bed.user("alice"));
     let found = all_tools(&gateway, &alice).await;
     let wait = tool(&found, "orders", "wait");

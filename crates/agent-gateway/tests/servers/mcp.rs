@@ -1,19 +1,20 @@
 //! The MCP servers, in a separate process per test.
 
-use std::env;
-use std::fs;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use serde_json::{Value, json};
 
-use crate::needs;
 use crate::provider::TIMEOUT;
 
-const REQUIREMENTS: &str = include_str!("../../../../tests/peers/mcp/requirements.txt");
+/// The packages of the servers (`mcp` 2 and 1 of `PyPI`), with their pinned versions.
+pub(crate) const PEERS: [(&str, &str); 2] = [
+    ("mcp", include_str!("../../../../tests/peers/mcp/requirements.txt")),
+    ("mcp-1", include_str!("../../../../tests/peers/mcp-1/requirements.txt")),
+];
 const PROGRAM: &str = include_str!("../../../../tests/peers/mcp/server.py");
 
 /// Five servers behind one gateway. They end when this is dropped, or with the test process.
@@ -23,6 +24,7 @@ pub(crate) struct Mcp {
     responses: Receiver<String>,
     stderr_text: File,
     pub(crate) port: u16,
+    peer: usize,
 }
 
 /// The TLS files of the servers: a certificate, its key, and the authority of the clients.
@@ -30,13 +32,10 @@ pub(crate) type Tls = [PathBuf; 3];
 
 impl Mcp {
     /// Starts the servers. Returns `None`, with a message, if they are not installed. They accept tokens for `audience`
-    /// that are signed with the keys at `jwks`.
-    pub(crate) fn start(jwks: &str, audience: &str, tls: Option<&Tls>) -> Option<Self> {
-        Self::start_at(0, jwks, audience, tls)
-    }
-
-    pub(crate) fn start_at(port: u16, jwks: &str, audience: &str, tls: Option<&Tls>) -> Option<Self> {
-        let python = python()?;
+    /// that are signed with the keys at `jwks`. `peer` is the place in [`PEERS`].
+    pub(crate) fn start(peer: usize, port: u16, jwks: &str, audience: &str, tls: Option<&Tls>) -> Option<Self> {
+        let (name, pinned) = PEERS[peer];
+        let python = crate::packages::python(name, pinned)?;
         let stderr_text = tempfile::tempfile().unwrap();
         let mut process = Command::new(python)
             .args(["-c", PROGRAM, jwks, audience, &port.to_string()])
@@ -49,9 +48,16 @@ impl Mcp {
         let output = BufReader::new(process.stdout.take().unwrap());
         let (sender, responses) = channel();
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut mcp = Self { commands: process.stdin.take(), process, responses, stderr_text, port: 0 };
+        let mut mcp = Self { commands: process.stdin.take(), process, responses, stderr_text, port: 0, peer };
         mcp.port = mcp.receive()["port"].as_u64().unwrap().try_into().unwrap();
         Some(mcp)
+    }
+
+    /// Restarts the servers at the same port.
+    pub(crate) fn restart(&mut self, jwks: &str, audience: &str, tls: &Tls) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        *self = Self::start(self.peer, self.port, jwks, audience, Some(tls)).unwrap();
     }
 
     /// Returns the requests of a method so far.
@@ -123,21 +129,4 @@ impl Drop for Mcp {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Returns the Python interpreter for the servers, if its packages have the expected versions.
-fn python() -> Option<PathBuf> {
-    let tools = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
-    let tools = tools.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")));
-    let folder = tools.map(|tools| tools.join("mcp"));
-    let is_installed = |folder: &Path| {
-        fs::read_to_string(folder.join("requirements.txt")).is_ok_and(|requirements| requirements == REQUIREMENTS)
-    };
-    if let Some(folder) = folder.filter(|folder| is_installed(folder)) {
-        return Some(folder.join("bin/python"));
-    }
-    let remedy = "make a virtual environment in ~/.cache/aignostics-test-tools/mcp, or below what AIGNOSTICS_TEST_TOOLS \
-                  names, with tests/peers/mcp/requirements.txt, and copy that file there, as .ci/run does";
-    needs::missing("the PyPI package mcp, as pinned", remedy);
-    None
 }

@@ -32,6 +32,15 @@ pub(crate) struct TestBed {
 impl TestBed {
     /// Starts the lab. Returns `None`, with a message, if a component is not installed.
     pub(crate) fn open() -> Option<Self> {
+        Self::with_peer(0)
+    }
+
+    /// Starts the lab with servers of the previous version of their library, which has sessions only.
+    pub(crate) fn with_version_1() -> Option<Self> {
+        Self::with_peer(1)
+    }
+
+    fn with_peer(peer: usize) -> Option<Self> {
         let provider = Provider::start()?;
         let (servers, clients) = (Authority::new(), Authority::new());
         provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());
@@ -41,7 +50,7 @@ impl TestBed {
         let tls = [("server.pem", certificate), ("server.key", key)].map(|(name, pem)| written(&servers, name, &pem));
         let [certificate, key] = tls;
         let tls = [certificate, key, clients.file()];
-        let mcp = Mcp::start(&jwks(&provider), RESOURCE, Some(&tls))?;
+        let mcp = Mcp::start(peer, 0, &jwks(&provider), RESOURCE, Some(&tls))?;
         let test_bed = Self { provider, mcp, servers, clients, bindings, token_url, tls };
         test_bed.bind(&test_bed.clients.sign("machine.test"));
         Some(test_bed)
@@ -103,10 +112,7 @@ impl TestBed {
 
     /// Restarts the servers at the same port.
     pub(crate) fn restart_servers(&mut self) {
-        let port = self.mcp.port;
-        let gone = std::mem::replace(&mut self.mcp, Mcp::start(&jwks(&self.provider), RESOURCE, None).unwrap());
-        drop(gone);
-        self.mcp = Mcp::start_at(port, &jwks(&self.provider), RESOURCE, Some(&self.tls)).unwrap();
+        self.mcp.restart(&jwks(&self.provider), RESOURCE, &self.tls);
     }
 }
 

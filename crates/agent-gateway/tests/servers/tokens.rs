@@ -13,7 +13,7 @@ use crate::test_bed::{RESOURCE, TestBed, all_tools, caller, object, tool};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hundred_rounds_need_one_token_each_and_one_after_revocation() {
-    for test_bed in [TestBed::open, TestBed::with_sessions] {
+    for test_bed in [TestBed::open, TestBed::with_sessions, TestBed::with_version_1] {
         let Some(test_bed) = test_bed() else { return };
         hundred_rounds(&test_bed).await;
         // One session for each of both, or none.

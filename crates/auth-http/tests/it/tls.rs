@@ -1,7 +1,7 @@
 //! TLS connections: trusted certificates, client certificates and error messages.
 
 use auth_core::Secret;
-use auth_http::{Proxy, Request};
+use auth_http::{HttpClient, Proxy, Request};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
@@ -132,6 +132,51 @@ async fn temporary_dns_failures_are_transient() {
     }
     let unknown_host_error = get(client(), &"https://host.invalid/".parse().unwrap()).await.unwrap_err();
     assert!(unknown_host_error.is_connect(), "{}", error_details(&unknown_host_error));
+}
+
+/// A resolver that returns these addresses for every name, and then the last of them only.
+#[derive(Debug)]
+struct Rebinding(std::sync::Mutex<Vec<std::net::IpAddr>>);
+
+#[async_trait::async_trait]
+impl auth_http::Resolver for Rebinding {
+    async fn resolve(&self, _: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
+        let mut addresses = self.0.lock().unwrap();
+        Ok(if addresses.len() > 1 { vec![addresses.remove(0)] } else { addresses.clone() })
+    }
+}
+
+#[tokio::test]
+async fn internal_hosts_get_no_connection_from_a_client_for_public_hosts() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let public = || HttpClient::builder().with_public_hosts();
+    for host in ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
+        let error = get(public(), &format!("https://{host}:{port}/").parse().unwrap()).await.unwrap_err();
+        assert!(error.is_internal() && error.is_unsent() && !error.is_transient(), "{}", error_details(&error));
+    }
+    let url: Url = format!("https://platform.test:{port}/").parse().unwrap();
+    for address in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "0.0.0.0", "::1", "fd00::1"] {
+        let resolver = Rebinding(std::sync::Mutex::new(vec![address.parse().unwrap()]));
+        let error = get(public().with_resolver(std::sync::Arc::new(resolver)), &url).await.unwrap_err();
+        assert!(error.is_internal() && error.is_connect() && !error.is_transient(), "{}", error_details(&error));
+        assert!(error_details(&error).contains("'platform.test' resolves to an internal address"), "{}", error_details(&error));
+    }
+    // The first resolution is public, where nothing can be reached; the second one is internal.
+    let addresses = ["203.0.113.1".parse().unwrap(), "127.0.0.1".parse().unwrap()].to_vec();
+    let client = public().with_resolver(std::sync::Arc::new(Rebinding(std::sync::Mutex::new(addresses))));
+    let client = client.build().unwrap();
+    let once = Request::get(url.clone()).with_timeout(std::time::Duration::from_millis(50));
+    assert!(!client.send(once).await.unwrap_err().is_internal());
+    assert!(client.send(Request::get(url.clone())).await.unwrap_err().is_internal());
+    let unknown = get(public(), &"https://host.invalid/".parse().unwrap()).await.unwrap_err();
+    assert!(unknown.is_connect() && !unknown.is_internal(), "{}", error_details(&unknown));
+    // A proxy may be internal.
+    let mut inside = start_proxy("407 Proxy Authentication Required").await;
+    inside.set_host(Some("localhost")).unwrap();
+    let error = get(public().with_proxy(Proxy::new(inside)), &url).await.unwrap_err();
+    assert!(!error.is_internal() && error.proxy().is_some(), "{}", error_details(&error));
+    assert!(tokio::time::timeout(std::time::Duration::ZERO, listener.accept()).await.is_err(), "got a connection");
 }
 
 /// Starts a server that reads once, sends `response` and closes the connection.

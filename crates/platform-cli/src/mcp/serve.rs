@@ -1,5 +1,5 @@
 use std::path::{self, Path, PathBuf};
-use std::{env, io};
+use std::{env, io, time::Duration};
 
 use anyhow::anyhow;
 use auth_core::Secret;
@@ -7,15 +7,13 @@ use clap::Args;
 use platform_mcp::{HttpServer, Limits, PlatformServer, PlatformServerBuilder};
 use platform_pipeline::system_user;
 use serde_json::json;
-use terminal::print_json;
+use terminal::{arguments::parse_duration, print_json};
 
 use crate::context::Context;
 use crate::error::CliError;
 
 /// The variable with the token of the HTTP server.
 const TOKEN_VARIABLE: &str = "AIGNOSTICS_MCP_TOKEN";
-/// The minimum length of a token, in bytes.
-const MIN_TOKEN_BYTES: usize = 16;
 
 pub(super) const HELP: &str = "\
 Without --allow-submit, all tools only read. With it, submissions are limited by a budget, which is recorded in a file and
@@ -53,6 +51,9 @@ pub(crate) struct ServerArgs {
     /// File that records how much of the budget is used [default: in the state folder of the user]
     #[arg(long, value_name = "FILE", requires = "allow_submit")]
     budget_file: Option<PathBuf>,
+    /// Maximum time that the user has to confirm a submission [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "allow_submit")]
+    confirm_timeout: Option<Duration>,
 }
 
 impl ServerArgs {
@@ -62,10 +63,9 @@ impl ServerArgs {
             return Ok(None);
         };
         let applications = self.applications.iter().map(|id| id.trim().to_owned()).collect::<Vec<_>>();
-        if applications.iter().any(String::is_empty) {
-            return Err(CliError::bad_input(anyhow!("--applications contains an empty id")));
-        }
-        Ok(Some(Limits { max_slides, max_runs, applications }))
+        let is_valid = !applications.iter().any(String::is_empty);
+        let limits = is_valid.then_some(Limits { max_slides, max_runs, applications });
+        limits.map(Some).ok_or_else(|| CliError::bad_input(anyhow!("--applications contains an empty id")))
     }
 
     /// Returns the options as command-line arguments. Paths are absolute, because the program that starts the server may
@@ -86,6 +86,7 @@ impl ServerArgs {
                 push_option("--budget-file", absolute(file)?);
             }
             arguments.push("--allow-submit".to_owned());
+            arguments.extend(self.confirm_timeout.map(|timeout| format!("--confirm-timeout={}s", timeout.as_secs())));
         }
         Ok(arguments)
     }
@@ -97,22 +98,20 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     let builder = server.limits()?.into_iter().fold(builder, PlatformServerBuilder::with_limits);
     let builder = server.folders.iter().fold(builder, PlatformServerBuilder::with_folder);
     let builder = server.budget_file.iter().fold(builder, PlatformServerBuilder::with_ledger);
+    let builder = builder.with_confirmation_timeout(server.confirm_timeout);
     let server = builder.build().map_err(CliError::bad_input)?;
     let Some(port) = http else { return server.serve_stdio().await.map_err(|error| CliError::from(anyhow!(error))) };
-    let (token, is_new) = server_token()?;
+    let (token, is_new) = server_token();
     let server = HttpServer::bind(server, port, token.clone()).await.map_err(CliError::bad_input)?;
-    let printed_token = is_new.then(|| token.expose().to_owned());
-    print_json(&json!({ "url": server.url().map_err(CliError::bad_input)?, "token": printed_token }), false)?;
+    let url = server.url().map_err(CliError::bad_input)?;
+    print_json(&json!({ "url": url, "token": is_new.then(|| token.expose()) }), false)?;
     server.serve().await.map_err(|error| CliError::from(anyhow!(error)))
 }
 
 /// Returns the token of the HTTP server, and true if it was just created.
-fn server_token() -> Result<(Secret, bool), CliError> {
+fn server_token() -> (Secret, bool) {
     match std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
-        Some(token) if token.trim().len() < MIN_TOKEN_BYTES => {
-            Err(CliError::bad_input(anyhow!("{TOKEN_VARIABLE} is shorter than {MIN_TOKEN_BYTES} bytes")))
-        }
-        Some(token) => Ok((Secret::new(token.trim()), false)),
-        None => Ok((Secret::new(format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())), true)),
+        Some(token) => (Secret::new(token.trim()), false),
+        None => (HttpServer::new_token(), true),
     }
 }

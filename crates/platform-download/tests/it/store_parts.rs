@@ -10,7 +10,7 @@ use platform_emulator::Effect;
 use tempfile::TempDir;
 
 use crate::http;
-use crate::lab::Signed;
+use crate::lab::FixedSource;
 use crate::storage::Storage;
 use crate::store::Original;
 use crate::upload::content;
@@ -240,7 +240,7 @@ async fn source_without_ranges_is_stored_without_a_journal() {
     let server = wiremock::MockServer::start().await;
     let response = wiremock::ResponseTemplate::new(200).set_body_bytes(lab.content.clone());
     wiremock::Mock::given(wiremock::matchers::any()).respond_with(response).mount(&server).await;
-    let source = Signed::new(Some(server.uri().parse::<url::Url>().unwrap().into()));
+    let source = FixedSource::new(Some(server.uri().parse::<url::Url>().unwrap().into()));
     lab.store().fetch(&http(), &source, lab.expected(), KEY, &|_| ()).await.unwrap();
     lab.assert_complete().await;
 }

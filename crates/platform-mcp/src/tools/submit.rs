@@ -7,7 +7,7 @@ use platform_resources::{Initiator, RunSdkMetadata};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::confirmation::{self, Confirmation};
+use super::confirmation::{self, Confirmation, Subject};
 use super::{Call, Output, tables};
 use crate::budget::Used;
 use crate::error::ToolError;
@@ -44,9 +44,14 @@ pub(super) async fn submit(shared: &Shared, arguments: SubmitArguments, call: &C
     let read = Box::pin(tables::read(shared, &application_id, version_number.as_deref(), &file, false)).await?;
     let checked = read.draft.clone().check(&shared.client).await?;
     let slides = checked.items.len() as u64;
-    let question =
-        format!("Submit {slides} slides to {application_id} {}? The run is billed.", read.application.number());
-    match confirmation::ask(call, question).await? {
+    let version = read.application.number().to_owned();
+    let (application, content) = (application_id.as_str(), read.content.as_slice());
+    let subject = Subject { application, version: &version, slides, tags: &tags, file: &file, content };
+    match confirmation::ask(shared, call, &subject).await? {
+        // What is submitted was read before the question. The agent may have meant what the file contains now.
+        Confirmation::Yes if tables::content(shared, &file).await? != read.content => {
+            return Err(confirmation::changed());
+        }
         Confirmation::Yes | Confirmation::NotSupported => {}
         Confirmation::No => {
             return Err(ToolError::new("the user did not confirm the submission; nothing was submitted"));
@@ -54,7 +59,6 @@ pub(super) async fn submit(shared: &Shared, arguments: SubmitArguments, call: &C
         Confirmation::Pending(question) => return Ok(Output::Asks(question)),
     }
     let client = Shared::client_name(call.context());
-    let version = read.application.number().to_owned();
     // Errors until here cost no room.
     let me = shared.client.me().await?;
     let sdk =

@@ -1,6 +1,6 @@
 //! Tables of slides.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use durable_fs::regular;
 use platform_pipeline::{Draft, ObjectKeys, SelectedApplication, SubmissionSource};
@@ -56,9 +56,9 @@ pub(super) async fn read(
     file: &str,
     beforehand: bool,
 ) -> Result<Read, ToolError> {
-    let path = shared.folders.find(file)?;
-    let (source, content) = on_a_thread(move || source(&path)).await??;
+    let content = content(shared, file).await?;
     let path = PathBuf::from(file);
+    let source = SubmissionSource::parse(content.clone(), &path)?;
     let (id, version) = (ApplicationId::from(application), version.map(VersionNumber::from));
     let application = SelectedApplication::find(&shared.client, &id, version.as_ref()).await?;
     let keys = ObjectKeys::new(&shared.client, &application, &shared.bucket_user).await?;
@@ -66,11 +66,15 @@ pub(super) async fn read(
     Ok(Read { draft, application, content })
 }
 
-fn source(path: &Path) -> Result<(SubmissionSource, Vec<u8>), ToolError> {
-    let content = regular::read(path, MAX_TABLE_BYTES)?;
-    let content = content.ok_or_else(|| ToolError::new(format!("'{}' does not exist", path.display())))?;
-    let content = content.bytes().to_vec();
-    Ok((SubmissionSource::parse(content.clone(), path)?, content))
+/// Reads the bytes of a table.
+pub(super) async fn content(shared: &Shared, file: &str) -> Result<Vec<u8>, ToolError> {
+    let path = shared.folders.find(file)?;
+    on_a_thread(move || {
+        let content = regular::read(&path, MAX_TABLE_BYTES)?;
+        let content = content.ok_or_else(|| ToolError::new(format!("'{}' does not exist", path.display())))?;
+        Ok(content.bytes().to_vec())
+    })
+    .await?
 }
 
 /// Runs blocking work on a thread for it.

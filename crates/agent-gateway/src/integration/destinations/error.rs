@@ -27,12 +27,18 @@ pub(super) enum ServiceError {
     NoTokenUrl(Tenant),
     #[error("no tenant is given: use a principal `with_tenant`")]
     NoTenant,
+    /// The URL of the gateway is missing, or a fragment changes its origin.
+    #[error(transparent)]
+    Gateway(CredentialError),
 }
 
 impl ServiceError {
     /// Returns the error of the credentials or of the directory.
     pub(super) fn into_credential_error(self) -> CredentialError {
-        CredentialError::other("the Destination service cannot be used", self)
+        match self {
+            Self::Gateway(error) => error,
+            other => CredentialError::other("the Destination service cannot be used", other),
+        }
     }
 
     /// Returns the error of a token provider.
@@ -42,7 +48,11 @@ impl ServiceError {
             Self::Status { status, .. } => auth_core::is_transient_status(*status),
             _ => false,
         };
-        let error = TokenError::provider(self);
+        let error = match self {
+            // Not transparent, so that it is found among the causes.
+            Self::Gateway(error) => TokenError::provider(error),
+            other => TokenError::provider(other),
+        };
         if is_transient { error.into_transient() } else { error }
     }
 }

@@ -20,6 +20,7 @@ use super::binding::DestinationBinding;
 use super::error::ServiceError;
 use super::fragment::Fragment;
 use super::{IAS, IAS_USER, LABEL};
+use crate::credentials::CredentialError;
 use crate::integration::segment;
 use crate::tenant::Tenant;
 
@@ -35,8 +36,10 @@ const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The maximum number of tenants whose tokens and lists are cached. The least recently used one is removed first.
 const MAX_TENANTS: u64 = 1024;
-/// The maximum number of labels of a tenant.
-const MAX_LABELS: u64 = 4;
+/// The maximum number of labels of a tenant, and the destination without a fragment.
+const MAX_LABELS: u64 = 5;
+/// The key of the destination without a fragment, instead of a label.
+const BASE: &str = "";
 
 /// A service with the connections and tokens of one binding. Every cache key contains the tenant.
 pub(super) struct Service {
@@ -47,6 +50,7 @@ pub(super) struct Service {
     policy: BearerPolicy,
     clock: Arc<dyn Clock>,
     lifetime: Duration,
+    permitted: Vec<Authority>,
     fragments: Timed<Arc<Vec<Fragment>>>,
     urls: Timed<Option<Url>>,
 }
@@ -62,7 +66,12 @@ pub(super) struct Setup {
     pub(super) plain_loopback: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) lifetime: Duration,
+    /// The origins that fragments may name, in addition to that of the destination.
+    pub(super) permitted: Vec<Authority>,
 }
+
+/// The origins at which servers and gateways of a tenant may be; there is at least one. Fragments cannot change them.
+pub(super) struct Origins(Vec<Authority>);
 
 /// The tokens of the client of the service, from the token endpoint of the tenant.
 #[derive(Debug)]
@@ -74,9 +83,9 @@ struct ServiceTokens {
 
 impl Service {
     pub(super) fn new(setup: Setup) -> Self {
-        let Setup { binding, destination, http, plain_loopback, clock, lifetime } = setup;
-        let permitted = Destination::new(Authority::of(binding.service_url()));
-        let permitted = if plain_loopback { permitted.with_plain_loopback() } else { permitted };
+        let Setup { binding, destination, http, plain_loopback, clock, lifetime, permitted } = setup;
+        let service = Destination::new(Authority::of(binding.service_url()));
+        let service = if plain_loopback { service.with_plain_loopback() } else { service };
         let provider = ServiceTokens { binding: binding.clone(), http: http.clone(), clock: clock.clone() };
         let cache = MemoryTokenCache::builder().with_max_client_tokens(MAX_TENANTS).with_clock(clock.clone()).build();
         let key = TokenKey::new(binding.service_url().as_str());
@@ -88,9 +97,10 @@ impl Service {
             destination,
             http,
             tokens,
-            policy: BearerPolicy::new(permitted),
+            policy: BearerPolicy::new(service),
             clock,
             lifetime,
+            permitted,
             fragments: timed(),
             urls: timed(),
         }
@@ -129,15 +139,11 @@ impl Service {
         Ok(fragments)
     }
 
-    /// Returns the URL of the gateway for a tenant: that of the destination, which a fragment of the tenant may override.
-    pub(super) async fn gateway_url(&self, tenant: &Tenant, is_user: bool) -> Result<Option<Url>, ServiceError> {
-        let label = if is_user { IAS_USER } else { IAS };
-        if let Some(url) = self.cached(&self.urls, tenant, label) {
-            return Ok(url);
-        }
-        let url = self.find(tenant, label, None, true).await?.url();
-        self.keep(&self.urls, tenant, label, url.clone());
-        Ok(url)
+    /// Returns the URL of the gateway for a tenant: that of the destination, whose path a fragment of the tenant may change.
+    pub(super) async fn gateway_url(&self, tenant: &Tenant, is_user: bool) -> Result<Url, ServiceError> {
+        let (label, fragment) = self.identity_fragment(tenant, is_user).await?;
+        let url = self.destination_url(tenant, label, Some(&fragment)).await?;
+        self.check_gateway(tenant, &fragment, url).await
     }
 
     /// Returns a token of a tenant, or of a user of the tenant in exchange for the assertion.
@@ -146,30 +152,66 @@ impl Service {
         tenant: &Tenant,
         assertion: Option<&AccessToken>,
     ) -> Result<AccessToken, ServiceError> {
-        let label = if assertion.is_some() { IAS_USER } else { IAS };
-        let found = self.find(tenant, label, assertion, false).await?;
+        let (label, fragment) = self.identity_fragment(tenant, assertion.is_some()).await?;
+        let found = self.find(tenant, Some(&fragment), assertion, false).await?;
         self.keep(&self.urls, tenant, label, found.url());
         let what = || format!("the tenant {tenant}");
-        found.token(self.clock.now(), assertion).map_err(|problem| match problem {
+        let url = found.url();
+        let token = found.token(self.clock.now(), assertion).map_err(|problem| match problem {
             NoToken::Reason(reason) => ServiceError::NoToken { what: what(), reason },
             NoToken::Malformed(source) => ServiceError::Token { what: what(), source },
-        })
+        })?;
+        self.check_gateway(tenant, &fragment, url).await?;
+        Ok(token)
     }
 
-    /// Returns the destination, extended by the only fragment of the tenant with a label.
+    /// Returns the URL of the destination, extended by a fragment. `key` is its key in the cache.
+    async fn destination_url(
+        &self,
+        tenant: &Tenant,
+        key: &'static str,
+        fragment: Option<&str>,
+    ) -> Result<Option<Url>, ServiceError> {
+        if let Some(url) = self.cached(&self.urls, tenant, key) {
+            return Ok(url);
+        }
+        let url = self.find(tenant, fragment, None, true).await?.url();
+        self.keep(&self.urls, tenant, key, url.clone());
+        Ok(url)
+    }
+
+    /// Returns the origins of a tenant. That of the gateway is in the destination without a fragment, which belongs to the
+    /// provider of the agent.
+    pub(super) async fn origins(&self, tenant: &Tenant) -> Result<Origins, ServiceError> {
+        let base = self.destination_url(tenant, BASE, None).await?;
+        let origins: Vec<_> = base.iter().map(Authority::of).chain(self.permitted.iter().cloned()).collect();
+        if origins.is_empty() { Err(no_url(tenant)) } else { Ok(Origins(origins)) }
+    }
+
+    /// Returns the URL of the gateway in the destination that a fragment extends, if its origin is permitted.
+    async fn check_gateway(&self, tenant: &Tenant, fragment: &str, url: Option<Url>) -> Result<Url, ServiceError> {
+        let origins = self.origins(tenant).await?;
+        let url = url.ok_or_else(|| no_url(tenant))?;
+        let what = || format!("the gateway in the fragment `{fragment}` of the tenant {tenant}");
+        origins.check(&url, what).map_err(ServiceError::Gateway)?;
+        Ok(url)
+    }
+
+    /// Returns the destination, extended by a fragment of the tenant.
     async fn find(
         &self,
         tenant: &Tenant,
-        label: &'static str,
+        fragment: Option<&str>,
         assertion: Option<&AccessToken>,
         is_without_token: bool,
     ) -> Result<Found, ServiceError> {
-        let fragment = self.only_fragment(tenant, label).await?;
         let mut url = self.url(&format!("v2/destinations/{}@{DESTINATION_LEVEL}", segment(&self.destination)));
         if is_without_token {
             url.query_pairs_mut().append_pair("$skipTokenRetrieval", "true");
         }
-        let request = Request::get(url).with_header("x-fragment-name", format!("{fragment}@{FRAGMENT_LEVEL}"));
+        let request = fragment.into_iter().fold(Request::get(url), |request, fragment| {
+            request.with_header("x-fragment-name", format!("{fragment}@{FRAGMENT_LEVEL}"))
+        });
         let request = assertion
             .into_iter()
             .fold(request, |request, assertion| request.with_header("x-user-token", assertion.secret().expose()));
@@ -180,12 +222,17 @@ impl Service {
         serde_json::from_slice(&body).map_err(invalid)
     }
 
-    /// Returns the name of the only fragment with a label. Several are an error, because the token could belong to another client.
-    async fn only_fragment(&self, tenant: &Tenant, label: &'static str) -> Result<String, ServiceError> {
-        let tenant = tenant.clone();
+    /// Returns the label and the name of the fragment for tokens. Several are an error, because the token could belong to
+    /// another client.
+    pub(super) async fn identity_fragment(
+        &self,
+        tenant: &Tenant,
+        is_user: bool,
+    ) -> Result<(&'static str, String), ServiceError> {
+        let (tenant, label) = (tenant.clone(), if is_user { IAS_USER } else { IAS });
         match &self.fragments(&tenant, label).await?[..] {
             [] => Err(ServiceError::NoFragment { tenant, label }),
-            [only] => Ok(only.name.clone()),
+            [only] => Ok((label, only.name.clone())),
             [first, second, ..] => {
                 let (first, second) = (first.name.clone(), second.name.clone());
                 Err(ServiceError::SeveralFragments { tenant, label, first, second })
@@ -229,6 +276,20 @@ impl Service {
             cache.insert((tenant.clone(), label), (value, until));
         }
     }
+}
+
+impl Origins {
+    /// Returns an error if the origin of `url` is not permitted. `what` names the server.
+    pub(super) fn check(&self, url: &Url, what: impl Fn() -> String) -> Result<(), CredentialError> {
+        let origin = Authority::of(url);
+        if self.0.contains(&origin) { Ok(()) } else { Err(CredentialError::foreign_origin(what(), &origin, &self.0)) }
+    }
+}
+
+/// Returns the error of a destination without a URL.
+fn no_url(tenant: &Tenant) -> ServiceError {
+    let place = format!("the destination of the tenant {tenant}");
+    ServiceError::Gateway(CredentialError::field(&place, "URL", "the https URL of the gateway"))
 }
 
 fn timed<V: Clone + Send + Sync + 'static>() -> Timed<V> {

@@ -65,26 +65,15 @@ impl Double {
     }
 
     pub(crate) async fn with(instead: Instead) -> Self {
-        let gateway = FakeServer::start(behind_gateway);
-        let authority = Authority::new();
-        let (certificate, key) = authority.sign("*.auth.test");
-        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (gateway, authority) = (FakeServer::start(behind_gateway), Authority::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (got, url) = (Arc::new(Mutex::new(Vec::new())), gateway.url());
         let recorded = got.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, got, instead, url) = (acceptor.clone(), recorded.clone(), instead.clone(), url.clone());
-                tokio::spawn(async move {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        serve(stream, &got, &instead, &url).await;
-                    }
-                });
-            }
+        serve(listener, &authority, move |got| {
+            let mut recorded = recorded.lock().unwrap();
+            recorded.push(got.clone());
+            instead(got).unwrap_or_else(|| usual(got, recorded.len(), &url))
         });
         Self { port, gateway, got, authority }
     }
@@ -208,16 +197,34 @@ fn behind_gateway(asked: &ReceivedRequest<'_>) -> Reply {
     }
 }
 
+/// Serves requests over TLS, with a certificate for all hosts of `auth.test`.
+pub(crate) fn serve(
+    listener: TcpListener,
+    authority: &Authority,
+    reply: impl Fn(&Got) -> (u16, Value) + Send + Sync + 'static,
+) {
+    let (certificate, key) = authority.sign("*.auth.test");
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let (acceptor, reply) = (TlsAcceptor::from(Arc::new(config)), Arc::new(reply));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, reply) = (acceptor.clone(), reply.clone());
+            tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    serve_connection(stream, &*reply).await;
+                }
+            });
+        }
+    });
+}
+
 /// Serves the requests of one connection.
-async fn serve(stream: TlsStream<TcpStream>, recorded: &Mutex<Vec<Got>>, instead: &Instead, gateway: &Url) {
+async fn serve_connection(stream: TlsStream<TcpStream>, reply: &(impl Fn(&Got) -> (u16, Value) + Sync)) {
     let mut stream = BufReader::new(stream);
     while let Some(got) = read(&mut stream).await {
-        let number = {
-            let mut recorded = recorded.lock().unwrap();
-            recorded.push(got.clone());
-            recorded.len()
-        };
-        let (status, body) = instead(&got).unwrap_or_else(|| usual(&got, number, gateway));
+        let (status, body) = reply(&got);
         let body = body.to_string();
         let head =
             format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());

@@ -9,7 +9,7 @@ use super::error::{Kind, StoreError};
 use crate::retry::{Attempts, RetryPolicy, Retryable};
 use crate::storage::bucket::ErrorResponse;
 use crate::transfer::response::{TransferResponse, Validator, encoding};
-use crate::transfer::source::{Resolved, SharedUrl};
+use crate::transfer::source::{NumberedUrl, SharedUrl};
 use crate::{Crc32c, Expected, RateLimit};
 
 /// The minimum length of a part, in bytes. The storage requires at least 5 MiB for all parts except the last.
@@ -31,7 +31,7 @@ pub(super) struct Incoming<'a> {
     http: &'a HttpClient,
     url: &'a SharedUrl<'a>,
     /// The URL of the last request.
-    used: Option<Resolved>,
+    used: Option<NumberedUrl>,
     expected: Expected,
     /// The range that is downloaded; `None` for the whole file.
     range: Option<Range<u64>>,
