@@ -1,4 +1,4 @@
-//! `aignostics bucket copy` from S3 into the bucket of the organization.
+//! `aignostics bucket copy` from other stores into the bucket of the organization.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -57,9 +57,9 @@ impl Sandbox {
     }
 
     fn copy(&self, source: &str, options: &[&str]) -> (i32, Value, String) {
-        let ended = CommandResult::of(&self.command(source, options).output().unwrap());
-        let output = serde_json::from_str(&ended.stdout).unwrap_or_default();
-        (ended.code.unwrap(), output, ended.stderr)
+        let result = CommandResult::of(&self.command(source, options).output().unwrap());
+        let output = serde_json::from_str(&result.stdout).unwrap_or_default();
+        (result.code.unwrap(), output, result.stderr)
     }
 
     /// Returns the content of an object in the bucket of the organization.
@@ -67,7 +67,7 @@ impl Sandbox {
         own_object(&self.shell, &format!("study/{key}"))
     }
 
-    /// Returns the number of parts in the journals of uploads.
+    /// Returns the number of parts in the upload journals.
     fn recorded_parts(&self) -> usize {
         let files = fs::read_dir(self.shell.folder().join("state/uploads")).into_iter().flatten();
         let journals =
@@ -75,7 +75,7 @@ impl Sandbox {
         journals.map(|path| fs::read_to_string(path).unwrap_or_default().matches("\"part\":").count()).sum()
     }
 
-    fn puts(&self) -> usize {
+    fn put_count(&self) -> usize {
         self.shell.served("storage", "PUT", TARGET)
     }
 
@@ -85,13 +85,14 @@ impl Sandbox {
     }
 }
 
-/// Returns the content of an object in the bucket of the organization, by its whole key.
+/// Returns the content of an object in the bucket of the organization, by its complete key.
 fn own_object(shell: &Shell, key: &str) -> Option<Vec<u8>> {
     let found = shell.json("bucket-objects", &["bucket", "find", key, "--what-is-key", "--signed-urls"]);
     let output = Command::new("curl").args(["-sSf", found[0]["signed_url"].as_str()?]).output().unwrap();
     output.status.success().then_some(output.stdout)
 }
 
+/// Returns one member of each file in a report.
 fn members<'a>(copied: &'a Value, name: &str) -> Vec<&'a Value> {
     copied["files"].as_array().unwrap().iter().map(|file| &file[name]).collect()
 }
@@ -114,7 +115,7 @@ fn objects_are_copied_once() {
         planned[1],
         json!({ "source": "s3://slides/cohort/below/b c.svs", "key": "study/below/b c.svs", "bytes": LARGE_BYTES })
     );
-    assert_eq!(lab.puts(), 0, "nothing was copied");
+    assert_eq!(lab.put_count(), 0, "nothing was copied");
 
     let (code, copied, stderr) = lab.copy("s3://slides/cohort", &[]);
     assert_eq!(code, 0, "{stderr}");
@@ -123,19 +124,19 @@ fn objects_are_copied_once() {
     for (key, content) in &contents {
         assert!(lab.stored(key).as_ref() == Some(content), "{key} differs");
     }
-    let puts = lab.puts();
+    let puts = lab.put_count();
     assert_eq!(puts, 3 + LARGE_BYTES.div_ceil(8 << 20), "small objects, and the parts of the large one");
 
     // Nothing is copied again.
     let (code, copied, stderr) = lab.copy("s3://slides/cohort", &[]);
-    assert_eq!((code, lab.puts()), (0, puts), "{stderr}");
+    assert_eq!((code, lab.put_count()), (0, puts), "{stderr}");
     assert_eq!(members(&copied, "already_present"), vec![&json!(true); objects.len()]);
-    // Only what has changed is.
+    // Only the changed object is copied again.
     lab.put("cohort/a.svs", &content(9, 1000), &[]);
     let (code, _, stderr) = lab.copy("s3://slides/cohort", &[]);
-    assert_eq!((code, lab.puts()), (0, puts + 1), "{stderr}");
+    assert_eq!((code, lab.put_count()), (0, puts + 1), "{stderr}");
     assert!(lab.stored("a.svs") == Some(content(9, 1000)));
-    // One object, by its key.
+    // The address can be that of a single object.
     let (code, copied, _) = lab.copy("s3://slides/other", &[]);
     assert_eq!((code, members(&copied, "key")), (0, vec![&json!("study/other")]));
     let (code, _, stderr) = lab.copy("s3://slides/missing", &[]);
@@ -164,7 +165,7 @@ fn markers_of_folders_are_skipped_and_other_keys_are_named() {
     assert!(table.code == Some(0) && table.stderr.contains(NOTE), "{}", table.stderr);
     let line: Value = serde_json::from_str(in_format("jsonl").stdout.trim()).unwrap();
     assert_eq!(line["folders"].as_array().unwrap().len(), 2);
-    // Only markers.
+    // A prefix that contains only markers.
     assert_eq!(lab.server.request("PUT", "/slides/markers/", &[]).0, 200);
     let (code, _, stderr) = lab.copy("s3://slides/markers", &[]);
     assert!(code == 2 && stderr.contains("no object exists") && stderr.contains("1 skipped"), "{stderr}");
@@ -219,13 +220,13 @@ fn killed_copy_continues_after_its_confirmed_parts() {
     lab.shell.control(Method::Delete, "/journal", &Value::Null);
     assert!(lab.stored("a.svs").is_none(), "an incomplete object");
     let (code, copied, stderr) = lab.copy("s3://slides/cohort", &["--jobs", "1"]);
-    assert_eq!((code, lab.puts()), (0, 3), "only the missing parts are sent: {stderr}");
+    assert_eq!((code, lab.put_count()), (0, 3), "only the missing parts are sent: {stderr}");
     assert_eq!(members(&copied, "already_present"), [&json!(false)]);
     assert!(lab.stored("a.svs") == Some(content));
 }
 
 #[test]
-fn source_that_is_replaced_or_wrong_is_not_stored() {
+fn replaced_or_corrupt_source_is_not_stored() {
     let Some(lab) = Sandbox::start() else { return };
     lab.put("cohort/a.svs", &content(3, LARGE_BYTES), &[]);
     lab.fault("PUT", &json!({ "kind": "latency", "milliseconds": 600_000 }), 1, Some(1));
@@ -239,22 +240,23 @@ fn source_that_is_replaced_or_wrong_is_not_stored() {
     assert_eq!(lab.copy("s3://slides/cohort", &[]).0, 0);
     assert!(lab.stored("a.svs") == Some(content(4, LARGE_BYTES)));
 
-    // The content does not have the checksum that its store states.
+    // The content does not have the checksum in the metadata of the source.
     for (key, length) in [("small", 1000), ("large", LARGE_BYTES)] {
         lab.put(&format!("wrong/{key}"), &content(5, length), &[("x-amz-meta-aignosticscrc32c", "AAAAAA==")]);
         let (code, copied, stderr) = lab.copy(&format!("s3://slides/wrong/{key}"), &[]);
         assert_eq!(code, 6, "{stderr}");
         assert!(copied["files"][0]["error"].as_str().unwrap().contains("expected checksum"), "{copied:#}");
         assert!(lab.stored(key).is_none(), "{key}");
-        let right = STANDARD.encode(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content(5, length)).to_be_bytes());
-        lab.put(&format!("wrong/{key}"), &content(5, length), &[("x-amz-meta-aignosticscrc32c", &right)]);
+        let correct_crc32c =
+            STANDARD.encode(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content(5, length)).to_be_bytes());
+        lab.put(&format!("wrong/{key}"), &content(5, length), &[("x-amz-meta-aignosticscrc32c", &correct_crc32c)]);
         assert_eq!(lab.copy(&format!("s3://slides/wrong/{key}"), &[]).0, 0);
         assert!(lab.stored(key) == Some(content(5, length)));
     }
 }
 
 #[test]
-fn faults_of_the_target_end_in_the_right_object() {
+fn copies_with_faults_store_the_correct_objects() {
     let Some(lab) = Sandbox::start() else { return };
     lab.put("cohort/a.svs", &content(6, LARGE_BYTES), &[]);
     lab.put("cohort/b.svs", &content(7, 1000), &[]);
@@ -269,8 +271,8 @@ fn faults_of_the_target_end_in_the_right_object() {
     ] {
         lab.shell.run(&["bucket", "delete", "study/**", "--yes"]);
         lab.fault("PUT", &effect, after, Some(if code == 0 { 2 } else { 100 }));
-        let (found, _, stderr) = lab.copy("s3://slides/cohort", &["--jobs", "1"]);
-        assert_eq!(found, code, "{effect}: {stderr}");
+        let (actual_code, _, stderr) = lab.copy("s3://slides/cohort", &["--jobs", "1"]);
+        assert_eq!(actual_code, code, "{effect}: {stderr}");
         lab.shell.control(Method::Delete, "/faults", &Value::Null);
         let (code, _, stderr) = lab.copy("s3://slides/cohort", &[]);
         assert_eq!(code, 0, "{effect}: {stderr}");
@@ -280,26 +282,27 @@ fn faults_of_the_target_end_in_the_right_object() {
 }
 
 #[test]
-fn checksum_that_s3_states_is_used() {
+fn checksum_of_s3_is_used() {
     let Some(lab) = Sandbox::start() else { return };
-    let stated = |crc32c: &str, key: &str, length: usize| {
+    let put_with_checksum = |crc32c: &str, key: &str, length: usize| {
         let headers = [("x-amz-sdk-checksum-algorithm", "CRC32C"), ("x-amz-checksum-crc32c", crc32c)];
         lab.put(key, &content(8, length), &headers);
     };
     for (key, length) in [("small", 1000), ("large", LARGE_BYTES)] {
-        stated("AAAAAA==", &format!("stated/{key}"), length);
+        put_with_checksum("AAAAAA==", &format!("stated/{key}"), length);
         let (code, copied, stderr) = lab.copy(&format!("s3://slides/stated/{key}"), &[]);
         assert_eq!(code, 6, "{stderr}");
         assert!(copied["files"][0]["error"].as_str().unwrap().contains("expected checksum"), "{copied:#}");
         assert!(lab.stored(key).is_none(), "{key}");
-        let right = STANDARD.encode(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content(8, length)).to_be_bytes());
-        stated(&right, &format!("stated/{key}"), length);
+        let correct_crc32c =
+            STANDARD.encode(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content(8, length)).to_be_bytes());
+        put_with_checksum(&correct_crc32c, &format!("stated/{key}"), length);
         assert_eq!(lab.copy(&format!("s3://slides/stated/{key}"), &[]).0, 0);
         assert!(lab.stored(key) == Some(content(8, length)));
     }
-    // The stated checksum has precedence over that of the metadata.
-    let right = STANDARD.encode(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content(8, 1000)).to_be_bytes());
-    let headers = [("x-amz-sdk-checksum-algorithm", "CRC32C"), ("x-amz-checksum-crc32c", right.as_str())];
+    // The checksum that S3 returns takes precedence over the checksum in the metadata.
+    let correct_crc32c = STANDARD.encode(Crc::<u32>::new(&CRC_32_ISCSI).checksum(&content(8, 1000)).to_be_bytes());
+    let headers = [("x-amz-sdk-checksum-algorithm", "CRC32C"), ("x-amz-checksum-crc32c", correct_crc32c.as_str())];
     let headers = [&headers[..], &[("x-amz-meta-aignosticscrc32c", "AAAAAA==")]].concat();
     lab.put("stated/both", &content(8, 1000), &headers);
     let (code, _, stderr) = lab.copy("s3://slides/stated/both", &[]);
@@ -344,11 +347,11 @@ fn objects_of_google_storage_are_copied() {
     }
     let read = shell.requests("storage", "GET", SOURCE);
     assert!(read.iter().all(|request| request["authorization"] == true), "{read:#?}");
-    // Google's storage states the checksums, so that no source is read again.
+    // Google Cloud Storage returns the checksums, so that no source is read again.
     let (read, puts) = (shell.served("storage", "GET", SOURCE), shell.served("storage", "PUT", TARGET));
     assert_eq!(members(&copy(), "already_present"), [&json!(true); 3]);
     assert_eq!((shell.served("storage", "GET", SOURCE), shell.served("storage", "PUT", TARGET)), (read, puts));
-    // Only what has changed is copied.
+    // Only the changed object is copied again.
     fs::write(upload.join("a.svs"), content(3, 1000)).unwrap();
     upload_all();
     assert_eq!(members(&copy(), "already_present"), [&json!(false), &json!(true), &json!(true)]);

@@ -14,18 +14,18 @@ use crate::emulator::http;
 use crate::shell::Shell;
 use crate::slides::write_slide;
 
-/// A client that has started the server.
+/// An MCP client, and the server process that it has started.
 pub(crate) struct Agent {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     next: u64,
-    /// The metadata of a stateless client.
+    /// The metadata in each request of a stateless client; empty for a client with a session.
     pub(crate) meta: Value,
 }
 
 impl Agent {
-    /// Starts the server for a client of this name, with sessions or without.
+    /// Starts the server for a client with this name.
     pub(crate) fn start(shell: &Shell, name: &str, is_stateless: bool, arguments: &[&str]) -> Self {
         let mut command = shell.command(&[&["mcp", "serve"], arguments].concat());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -37,11 +37,11 @@ impl Agent {
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
                 "io.modelcontextprotocol/clientInfo": client, "io.modelcontextprotocol/clientCapabilities": {},
             });
-            let found = agent.request("server/discover", json!({}));
-            assert!(found["supportedVersions"].as_array().unwrap().contains(&json!("2026-07-28")), "{found}");
+            let discovered = agent.request("server/discover", json!({}));
+            assert!(discovered["supportedVersions"].as_array().unwrap().contains(&json!("2026-07-28")), "{discovered}");
         } else {
-            let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
-            assert_eq!(agent.request("initialize", hello)["serverInfo"]["name"], "aignostics");
+            let initialization = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
+            assert_eq!(agent.request("initialize", initialization)["serverInfo"]["name"], "aignostics");
             agent.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
         }
         agent
@@ -81,8 +81,9 @@ impl Agent {
         let result = self.request("tools/call", json!({ "name": tool, "arguments": arguments }));
         assert_ne!(result["isError"], true, "{tool}: {result}");
         let tools = self.request("tools/list", json!({}));
-        let listed = tools["tools"].as_array().unwrap().iter().find(|listed| listed["name"] == tool).unwrap();
-        let errors: Vec<_> = jsonschema::validator_for(&listed["outputSchema"])
+        let listed_tool =
+            tools["tools"].as_array().unwrap().iter().find(|listed_tool| listed_tool["name"] == tool).unwrap();
+        let errors: Vec<_> = jsonschema::validator_for(&listed_tool["outputSchema"])
             .unwrap()
             .iter_errors(&result["structuredContent"])
             .map(|error| error.to_string())
@@ -93,15 +94,15 @@ impl Agent {
         result
     }
 
-    /// Calls a tool that fails, and returns its text.
-    fn call_refused(&mut self, tool: &str, arguments: &Value) -> String {
+    /// Calls a tool, which must fail, and returns the text of the error.
+    fn call_expecting_error(&mut self, tool: &str, arguments: &Value) -> String {
         let result = self.request("tools/call", json!({ "name": tool, "arguments": arguments }));
         assert_eq!(result["isError"], true, "{tool}: {result}");
-        assert!(result["structuredContent"].is_null(), "would have to match the schema: {result}");
+        assert!(result["structuredContent"].is_null(), "clients would validate it against the schema: {result}");
         result["content"][0]["text"].as_str().unwrap().to_owned()
     }
 
-    fn names(&mut self) -> Vec<String> {
+    fn tool_names(&mut self) -> Vec<String> {
         let tools = self.request("tools/list", json!({}));
         tools["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
     }
@@ -114,8 +115,8 @@ impl Drop for Agent {
     }
 }
 
-/// Writes a table of uploaded slides.
-pub(crate) fn table(shell: &Shell, name: &str, slides: usize) {
+/// Uploads slides, and writes a table of them.
+pub(crate) fn upload_table(shell: &Shell, name: &str, slides: usize) {
     for slide in 0..slides {
         write_slide(&shell.folder().join(format!("{name}/{slide}.tiff")));
     }
@@ -130,7 +131,7 @@ fn agents_read_the_platform_over_every_lifecycle() {
     let run = shell.submit("outcomes", &["succeeded", "user-error"]);
     for is_stateless in [false, true] {
         let mut agent = Agent::start(&shell, "agent", is_stateless, &[]);
-        let names = agent.names();
+        let names = agent.tool_names();
         assert!(names.len() == 11 && !names.contains(&"submit_run".to_owned()), "{names:?}");
         let applications = agent.call("list_applications", &json!({}));
         let applications = applications["structuredContent"]["applications"].as_array().unwrap();
@@ -147,10 +148,10 @@ fn agents_read_the_platform_over_every_lifecycle() {
         agent.call("list_items", &json!({ "run_id": run }));
         agent.call("describe_run", &json!({ "run_id": run }));
         agent.call("explain_failure", &json!({ "run_id": run }));
-        let refused = agent.call_refused("describe_run", &json!({ "run_id": "xx" }));
-        assert!(refused.contains("'xx'") && refused.contains("hint: "), "{refused}");
-        let refused = agent.call_refused("verify_folder", &json!({ "folder": "/etc" }));
-        assert!(refused.contains("--folder"), "{refused}");
+        let error_text = agent.call_expecting_error("describe_run", &json!({ "run_id": "xx" }));
+        assert!(error_text.contains("'xx'") && error_text.contains("hint: "), "{error_text}");
+        let error_text = agent.call_expecting_error("verify_folder", &json!({ "folder": "/etc" }));
+        assert!(error_text.contains("--folder"), "{error_text}");
         let prompts = agent.request("prompts/list", json!({}));
         assert_eq!(prompts["prompts"].as_array().unwrap().len(), 3);
         let prompt = agent.request("prompts/get", json!({ "name": "explain_run", "arguments": { "run_id": run } }));
@@ -164,25 +165,27 @@ fn canceled_call_sends_no_more_requests() {
     let runs = [shell.submit("outcomes", &["item"]), shell.submit("outcomes", &["item"])];
     let polls = |shell: &Shell, run: &str| shell.served("api", "GET", &format!("/api/v1/runs/{run}"));
     let mut agent = Agent::start(&shell, "agent", false, &[]);
-    let wait = |agent: &mut Agent, run: &String| {
+    let send_wait_call = |agent: &mut Agent, run: &String| {
         let call = json!({ "name": "wait_for_run", "arguments": { "run_id": run, "timeout_seconds": 3600 } });
         agent.send(&json!({ "jsonrpc": "2.0", "id": run, "method": "tools/call", "params": call }));
     };
-    wait(&mut agent, &runs[0]);
+    send_wait_call(&mut agent, &runs[0]);
     shell.wait_until("the call waits", |shell| polls(shell, &runs[0]) > 0);
     agent.send(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": runs[0] } }));
     agent.request("ping", json!({}));
-    let canceled = polls(&shell, &runs[0]);
-    // The second call begins later, and so do its requests.
-    wait(&mut agent, &runs[1]);
-    shell.wait_until("the second call sends more requests", |shell| polls(shell, &runs[1]) > canceled + 2);
-    assert!(polls(&shell, &runs[0]) <= canceled + 1, "at most the request that was being sent");
+    let polls_before_cancellation = polls(&shell, &runs[0]);
+    // The second call serves as a clock: while it sends requests, a first call that still waits would send some, too.
+    send_wait_call(&mut agent, &runs[1]);
+    shell.wait_until("the second call sends more requests", |shell| {
+        polls(shell, &runs[1]) > polls_before_cancellation + 2
+    });
+    assert!(polls(&shell, &runs[0]) <= polls_before_cancellation + 1, "at most the request that was being sent");
 }
 
 #[test]
 fn agents_read_and_verify_results() {
     let shell = Shell::start();
-    table(&shell, "slides", 1);
+    upload_table(&shell, "slides", 1);
     let submitted = shell.run(&["run", "submit", "tissue", "slides.csv"]);
     submitted.assert_code(0);
     let run = submitted.stdout.trim().to_owned();
@@ -207,14 +210,14 @@ fn agents_read_and_verify_results() {
 #[test]
 fn agents_submit_within_a_budget_that_survives_them() {
     let shell = Shell::start();
-    table(&shell, "one", 1);
-    table(&shell, "two", 2);
-    let allowed = ["--allow-submit", "--max-slides", "2", "--max-runs", "5", "--applications", "tissue"];
-    let mut claude = Agent::start(&shell, "claude", false, &allowed);
-    assert!(claude.names().contains(&"submit_run".to_owned()));
-    let valid = claude.call("validate_table", &json!({ "application_id": "tissue", "file": "two.csv" }));
+    upload_table(&shell, "one", 1);
+    upload_table(&shell, "two", 2);
+    let limits = ["--allow-submit", "--max-slides", "2", "--max-runs", "5", "--applications", "tissue"];
+    let mut claude = Agent::start(&shell, "claude", false, &limits);
+    assert!(claude.tool_names().contains(&"submit_run".to_owned()));
+    let validation = claude.call("validate_table", &json!({ "application_id": "tissue", "file": "two.csv" }));
     assert_eq!(
-        (&valid["structuredContent"]["valid"], &valid["structuredContent"]["item_count"]),
+        (&validation["structuredContent"]["valid"], &validation["structuredContent"]["item_count"]),
         (&json!(true), &json!(2))
     );
     let first = claude.call("submit_run", &json!({ "application_id": "tissue", "file": "one.csv" }));
@@ -223,11 +226,13 @@ fn agents_submit_within_a_budget_that_survives_them() {
     assert_eq!(again["structuredContent"]["run_id"], first["structuredContent"]["run_id"]);
     assert_eq!(again["structuredContent"]["submitted"], false, "{again}");
     drop(claude);
-    let mut cursor = Agent::start(&shell, "cursor", true, &allowed);
-    let refused = cursor.call_refused("submit_run", &json!({ "application_id": "tissue", "file": "two.csv" }));
-    assert!(refused.contains("--max-slides is 2, 1 used (claude: 1), 2 more requested"), "{refused}");
-    let refused = cursor.call_refused("submit_run", &json!({ "application_id": "outcomes", "file": "two.csv" }));
-    assert!(refused.contains("'outcomes'"), "{refused}");
+    let mut cursor = Agent::start(&shell, "cursor", true, &limits);
+    let error_text =
+        cursor.call_expecting_error("submit_run", &json!({ "application_id": "tissue", "file": "two.csv" }));
+    assert!(error_text.contains("--max-slides is 2, 1 used (claude: 1), 2 more requested"), "{error_text}");
+    let error_text =
+        cursor.call_expecting_error("submit_run", &json!({ "application_id": "outcomes", "file": "two.csv" }));
+    assert!(error_text.contains("'outcomes'"), "{error_text}");
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
 }
 
@@ -241,13 +246,13 @@ fn http_server_listens_on_loopback_and_requires_its_token() {
     let ready: Value = serde_json::from_str(&line).unwrap();
     let url = ready["url"].as_str().unwrap();
     assert!(url.starts_with("http://127.0.0.1:"), "{url}");
-    let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+    let initialization = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "a", "version": "1" } } });
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let status = |token: Option<&str>, origin: Option<&str>| {
         let request = Request::new(Method::Post, url.parse().unwrap())
             .with_header("accept", "application/json, text/event-stream")
-            .with_body("application/json", hello.to_string());
+            .with_body("application/json", initialization.to_string());
         let request = token
             .into_iter()
             .fold(request, |request, token| request.with_header("authorization", format!("Bearer {token}")));
@@ -258,11 +263,12 @@ fn http_server_listens_on_loopback_and_requires_its_token() {
     assert_eq!(status(Some(token), None), 200);
     assert_eq!((status(None, None), status(Some("wrong"), None)), (401, 401));
     assert_eq!(status(Some(token), Some("https://elsewhere.test")), 403);
-    // A page whose name was bound to 127.0.0.1 sends its own host, and no origin for a request to its own server.
+    // DNS rebinding: a page whose host name resolves to 127.0.0.1 sends this name as `Host`, and no `Origin`, because
+    // it considers the server its own.
     let port: u16 = url.trim_start_matches("http://127.0.0.1:").split('/').next().unwrap().parse().unwrap();
-    let line_for = |host: &str| {
+    let status_line = |host: &str| {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let body = hello.to_string();
+        let body = initialization.to_string();
         write!(
             stream,
             "POST /mcp HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\naccept: application/json, \
@@ -274,20 +280,20 @@ fn http_server_listens_on_loopback_and_requires_its_token() {
         BufReader::new(stream).read_line(&mut line).unwrap();
         line
     };
-    assert!(line_for(&format!("127.0.0.1:{port}")).contains(" 200 "));
-    assert!(line_for("elsewhere.test").contains(" 403 "));
+    assert!(status_line(&format!("127.0.0.1:{port}")).contains(" 200 "));
+    assert!(status_line("elsewhere.test").contains(" 403 "));
     process.kill().unwrap();
     process.wait().unwrap();
 }
 
 #[test]
-fn entries_of_programs_start_the_server() {
+fn editor_configurations_start_the_server() {
     let shell = Shell::start();
-    for (program, list) in [("claude", "mcpServers"), ("cursor", "mcpServers"), ("vscode", "servers")] {
-        let printed = shell.run(&["mcp", "config", program, "--folder", "study"]);
-        printed.assert_code(0);
-        let entry: Value = serde_json::from_str(&printed.stdout).unwrap();
-        let entry = &entry[list]["aignostics"];
+    for (program, servers_member) in [("claude", "mcpServers"), ("cursor", "mcpServers"), ("vscode", "servers")] {
+        let config = shell.run(&["mcp", "config", program, "--folder", "study"]);
+        config.assert_code(0);
+        let entry: Value = serde_json::from_str(&config.stdout).unwrap();
+        let entry = &entry[servers_member]["aignostics"];
         assert_eq!(entry["command"], BINARY);
         assert_eq!(entry["args"], json!(["mcp", "serve", "--folder", shell.folder().join("study")]), "absolute");
     }
@@ -300,12 +306,12 @@ fn commands_of_the_skill_succeed() {
     let skill = fs::read_to_string(skill).unwrap();
     assert!(skill.starts_with("---\nname: aignostics\ndescription: "), "{skill}");
     let mut script = "set -eu\n".to_owned();
-    let mut is_in = false;
+    let mut is_in_code_block = false;
     for line in skill.lines() {
         match line {
-            "```sh" => is_in = true,
-            "```" => is_in = false,
-            line if is_in => script += &format!("{line}\n"),
+            "```sh" => is_in_code_block = true,
+            "```" => is_in_code_block = false,
+            line if is_in_code_block => script += &format!("{line}\n"),
             _ => {}
         }
     }
@@ -326,12 +332,12 @@ fn commands_of_the_skill_succeed() {
     assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The conformance scenarios of MCP for servers (npm `@modelcontextprotocol/conformance`) that need no particular tool,
-/// resource or prompt, and the number of failed checks.
+/// The server scenarios of the MCP conformance tests (npm `@modelcontextprotocol/conformance`) that need no particular
+/// tool, resource or prompt. Each has the number of checks that fail.
 const SCENARIOS: [(&str, usize); 12] = [
     ("server-initialize", 0),
     ("server-session-lifecycle", 0),
-    // Four of 25 checks need diagnostic tools.
+    // Four of the 25 checks need diagnostic tools, which this server does not have.
     ("server-stateless", 4),
     ("ping", 0),
     ("tools-list", 0),
@@ -354,7 +360,7 @@ fn server_scenarios_pass() {
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let ready: Value = serde_json::from_str(&line).unwrap();
     let mut problems = Vec::new();
-    for (scenario, failed) in SCENARIOS {
+    for (scenario, expected_failures) in SCENARIOS {
         let mut command = std::process::Command::new(crate::packages::node(&folder));
         let authorize = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/peers/mcp-conformance/authorize.cjs");
         command.arg("--require").arg(authorize);
@@ -364,7 +370,7 @@ fn server_scenarios_pass() {
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let passed = text.lines().find(|line| line.starts_with("Passed: "));
-        if !passed.is_some_and(|line| line.contains(&format!(", {failed} failed"))) {
+        if !passed.is_some_and(|line| line.contains(&format!(", {expected_failures} failed"))) {
             problems.push(format!("{scenario}: {text}{}", String::from_utf8_lossy(&output.stderr)));
         }
     }

@@ -1,4 +1,4 @@
-//! Programs of others that use `aignostics mcp serve`.
+//! Third-party MCP clients that use `aignostics mcp serve`.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,8 @@ use crate::command::BINARY;
 use crate::packages::{installed, node, python};
 use crate::shell::Shell;
 
-/// Lists and calls with a client, over stdio and over HTTP. The arguments of its program are a transport and its target.
+/// Lists and calls tools with a client program, over stdio and over HTTP. The last arguments of the program are the
+/// transport and the command or the URL of the server.
 fn check(name: &str, program: &Path, arguments: &[OsString], folder: Option<&Path>) {
     let shell = Shell::start();
     shell.submit("outcomes", &["item"]);

@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::command::BINARY;
-use crate::mcp::{Agent, table};
+use crate::mcp::{Agent, upload_table};
 use crate::packages::{installed, node, python};
 use crate::shell::Shell;
 
 const SERVE: [&str; 9] =
     ["--allow-submit", "--max-slides", "9", "--max-runs", "9", "--applications", "tissue", "--confirm-timeout", "1s"];
 
-/// A client that submits a table, and gives a certain answer to the question.
+/// A client program that submits a table, and answers the question as its arguments specify.
 struct Client<'a> {
     shell: &'a Shell,
     program: &'a Path,
@@ -26,7 +26,8 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Returns the report of the client, or `None` if it has ended in the question.
+    /// Submits a table with this answer. Returns the report of the client, or `None` if the client exits while the
+    /// question is open.
     fn submit(&self, answer: &str, file: &str) -> Option<Value> {
         let variables = self.shell.command(&[]);
         let variables = variables.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
@@ -34,7 +35,7 @@ impl Client<'_> {
         client.args(self.arguments).args([answer, file, BINARY, "mcp", "serve"]).args(SERVE);
         client.env_clear().envs(variables).stdin(Stdio::null()).current_dir(self.shell.folder());
         client.envs(self.folder.map(|folder| ("PACKAGES", folder)));
-        // The server has the stderr of the client, so that the output is complete when both have ended.
+        // The server inherits the stderr of the client, so that `output` returns after both have ended.
         let output = client.output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{answer}: {errors}");
@@ -52,36 +53,40 @@ fn digest(shell: &Shell, file: &str) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// Checks all answers. `waits` is true if the server itself waits for the answer, and the client sees that the time is over.
-fn check(name: &str, program: &Path, arguments: &[OsString], folder: Option<&Path>, waits: bool) {
+/// Checks all answers. `server_waits` is true if the server waits for the answer, so that the client receives an error
+/// after the time limit.
+fn check(name: &str, program: &Path, arguments: &[OsString], folder: Option<&Path>, server_waits: bool) {
     let shell = Shell::start();
-    table(&shell, "one", 1);
-    table(&shell, "two", 2);
+    upload_table(&shell, "one", 1);
+    upload_table(&shell, "two", 2);
     fs::copy(shell.folder().join("two.csv"), shell.folder().join("changed.csv")).unwrap();
     let client = Client { shell: &shell, program, arguments, folder };
     let question = |report: &Value| {
         let [question] = &report["questions"].as_array().unwrap()[..] else { panic!("{name}: {report}") };
         question.as_str().unwrap().to_owned()
     };
-    let shown = digest(&shell, "two.csv");
+    let shown_digest = digest(&shell, "two.csv");
     for (answer, reason) in [
         ("decline", "the user did not confirm"),
         ("cancel", "the user did not confirm"),
         ("unchecked", "the user did not confirm"),
         ("silent", "did not answer within 1 s"),
-        ("changed", "not the one that the user confirmed"),
+        ("changed", "differs from the submission that the user confirmed"),
     ] {
-        if answer == "silent" && !waits {
+        if answer == "silent" && !server_waits {
             continue;
         }
         let file = if answer == "changed" { "changed.csv" } else { "two.csv" };
         let report = client.submit(answer, file).unwrap();
         assert!(question(&report).starts_with("Submit 2 slides to tissue "), "{name}, {answer}: {report}");
-        assert!(question(&report).contains(&format!("Table: {file}\nSHA-256: {shown}")), "{name}, {answer}: {report}");
+        assert!(
+            question(&report).contains(&format!("Table: {file}\nSHA-256: {shown_digest}")),
+            "{name}, {answer}: {report}"
+        );
         assert_eq!((&report["error"], &report["run"]), (&json!(true), &Value::Null), "{name}, {answer}: {report}");
         assert!(report["text"].as_str().unwrap().contains(reason), "{name}, {answer}: {report}");
     }
-    assert_ne!(digest(&shell, "changed.csv"), shown);
+    assert_ne!(digest(&shell, "changed.csv"), shown_digest);
     assert!(client.submit("gone", "two.csv").is_none(), "{name}");
     assert_eq!(client.submissions(), 0, "{name}");
 
@@ -91,7 +96,10 @@ fn check(name: &str, program: &Path, arguments: &[OsString], folder: Option<&Pat
     let (_, run) = shell.api(Method::Get, &format!("/api/v1/runs/{run}"), None);
     let version = run["version_number"].as_str().unwrap();
     assert!(question(&report).starts_with(&format!("Submit 2 slides to tissue {version}?")), "{name}: {report}");
-    assert!(question(&report).ends_with(&shown) && run["statistics"]["item_count"] == 2, "{name}: {report} {run}");
+    assert!(
+        question(&report).ends_with(&shown_digest) && run["statistics"]["item_count"] == 2,
+        "{name}: {report} {run}"
+    );
     assert_eq!(client.submissions(), 1, "{name}");
     // A client that cannot ask is limited by the budget alone.
     let report = client.submit("unsupported", "one.csv").unwrap();
@@ -106,16 +114,16 @@ fn script(name: &str) -> OsString {
 #[test]
 fn python_sdk_1_submits_only_what_the_user_accepts() {
     let Some(python) = python("mcp-1", include_str!("../peers/mcp-1/requirements.txt")) else { return };
-    // Its client reads no response while it waits for the user.
+    // This client reads no responses while it waits for the user, and therefore cannot receive the error.
     check("mcp 1", &python, &[script("mcp/confirm.py"), "sessions".into()], None, false);
 }
 
 #[test]
 fn python_sdk_2_submits_only_what_the_user_accepts_over_every_lifecycle() {
     let Some(python) = python("mcp", include_str!("../peers/mcp/requirements.txt")) else { return };
-    for (lifecycle, waits) in [("sessions", true), ("stateless", false)] {
+    for (lifecycle, server_waits) in [("sessions", true), ("stateless", false)] {
         let arguments = [script("mcp/confirm.py"), lifecycle.into()];
-        check(&format!("mcp 2, {lifecycle}"), &python, &arguments, None, waits);
+        check(&format!("mcp 2, {lifecycle}"), &python, &arguments, None, server_waits);
     }
 }
 
@@ -123,53 +131,58 @@ fn python_sdk_2_submits_only_what_the_user_accepts_over_every_lifecycle() {
 fn typescript_sdks_submit_only_what_the_user_accepts() {
     let locked = include_str!("../peers/mcp-conformance/package-lock.json");
     let Some(folder) = installed("mcp-conformance", locked) else { return };
-    for (version, waits) in [("1", true), ("2", false)] {
+    for (version, server_waits) in [("1", true), ("2", false)] {
         let arguments = [script("mcp-conformance/confirm.cjs"), version.into()];
-        check(&format!("TypeScript SDK {version}"), &node(&folder), &arguments, Some(&folder), waits);
+        check(&format!("TypeScript SDK {version}"), &node(&folder), &arguments, Some(&folder), server_waits);
     }
 }
 
-/// A stateless client repeats the call with the answer: everything in it may differ from what the user has seen.
+/// A stateless client repeats the call with the answer. The repeated call may differ from the call that the user
+/// confirmed.
 #[test]
 fn answer_is_valid_only_for_the_submission_in_its_question() {
     let shell = Shell::start();
-    table(&shell, "one", 1);
-    table(&shell, "two", 2);
+    upload_table(&shell, "one", 1);
+    upload_table(&shell, "two", 2);
     let mut agent = Agent::start(&shell, "agent", true, &SERVE);
     agent.meta["io.modelcontextprotocol/clientCapabilities"] = json!({ "elicitation": {} });
     let arguments = |file: &str, tags: &[&str]| json!({ "application_id": "tissue", "file": file, "tags": tags });
-    let accepted = json!({ "confirmation": { "action": "accept", "content": { "confirm": true } } });
-    let asked = agent.request("tools/call", json!({ "name": "submit_run", "arguments": arguments("two.csv", &[]) }));
-    let state = asked["requestState"].as_str().unwrap().to_owned();
-    assert!(asked["inputRequests"]["confirmation"]["params"]["message"].is_string(), "{asked}");
-    let mut answer = |arguments: Value, state: Option<&str>| {
+    let accepting_responses = json!({ "confirmation": { "action": "accept", "content": { "confirm": true } } });
+    let first_response =
+        agent.request("tools/call", json!({ "name": "submit_run", "arguments": arguments("two.csv", &[]) }));
+    let state = first_response["requestState"].as_str().unwrap().to_owned();
+    assert!(first_response["inputRequests"]["confirmation"]["params"]["message"].is_string(), "{first_response}");
+    let mut call_with_answer = |arguments: Value, state: Option<&str>| {
         let call = json!({
-            "name": "submit_run", "arguments": arguments, "inputResponses": accepted, "requestState": state,
+            "name": "submit_run", "arguments": arguments, "inputResponses": accepting_responses, "requestState": state,
         });
         agent.request("tools/call", call)
     };
-    let refused = |result: &Value| {
+    let assert_refused = |result: &Value| {
         let text = result["content"][0]["text"].as_str().unwrap_or_default();
-        assert!(result["isError"] == true && text.contains("not the one that the user confirmed"), "{result}");
+        assert!(
+            result["isError"] == true && text.contains("differs from the submission that the user confirmed"),
+            "{result}"
+        );
     };
-    refused(&answer(arguments("one.csv", &[]), Some(&state)));
-    refused(&answer(arguments("two.csv", &["other"]), Some(&state)));
-    refused(&answer(arguments("two.csv", &[]), None));
-    refused(&answer(arguments("two.csv", &[]), Some("0")));
+    assert_refused(&call_with_answer(arguments("one.csv", &[]), Some(&state)));
+    assert_refused(&call_with_answer(arguments("two.csv", &["other"]), Some(&state)));
+    assert_refused(&call_with_answer(arguments("two.csv", &[]), None));
+    assert_refused(&call_with_answer(arguments("two.csv", &[]), Some("0")));
     let path = shell.folder().join("two.csv");
     let before = fs::read_to_string(&path).unwrap();
     fs::write(&path, before.replace("LUNG", "LIVER")).unwrap();
-    refused(&answer(arguments("two.csv", &[]), Some(&state)));
+    assert_refused(&call_with_answer(arguments("two.csv", &[]), Some(&state)));
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 0);
     fs::write(&path, before).unwrap();
-    let submitted = answer(arguments("two.csv", &[]), Some(&state));
+    let submitted = call_with_answer(arguments("two.csv", &[]), Some(&state));
     assert_eq!(submitted["structuredContent"]["submitted"], true, "{submitted}");
-    // Another server does not know the question.
+    // Another server process has another secret key.
     let mut other = Agent::start(&shell, "agent", true, &SERVE);
     other.meta["io.modelcontextprotocol/clientCapabilities"] = json!({ "elicitation": {} });
     let call = json!({
-        "name": "submit_run", "arguments": arguments("two.csv", &[]), "inputResponses": accepted, "requestState": state,
+        "name": "submit_run", "arguments": arguments("two.csv", &[]), "inputResponses": accepting_responses, "requestState": state,
     });
-    refused(&other.request("tools/call", call));
+    assert_refused(&other.request("tools/call", call));
     assert_eq!(shell.served("api", "POST", "/api/v1/runs"), 1);
 }

@@ -39,20 +39,20 @@ pub(crate) fn run_of(shell: &Shell, items: &[(&str, u64)]) -> String {
 }
 
 /// Downloads a run to a folder, and returns the content of each file.
-fn expected(shell: &Shell, run: &str) -> BTreeMap<String, Vec<u8>> {
+fn expected_contents(shell: &Shell, run: &str) -> BTreeMap<String, Vec<u8>> {
     let report = shell.json("report", &["run", "download", run, "here"]);
     let artifacts = report["items"].as_array().unwrap().iter().flat_map(|item| item["artifacts"].as_array().unwrap());
     let files = artifacts.map(|artifact| artifact["file"].as_str().unwrap().to_owned());
     files.map(|file| (file.clone(), fs::read(shell.folder().join("here").join(&file)).unwrap())).collect()
 }
 
-fn outcome(command: &mut Command) -> (Option<i32>, Value, String) {
+fn run_json(command: &mut Command) -> (Option<i32>, Value, String) {
     let result = CommandResult::of(&command.args(["--format", "json"]).output().unwrap());
     let report = serde_json::from_str(&result.stdout).unwrap_or_default();
     (result.code, report, result.stderr)
 }
 
-/// Checks that results are stored whole, once, and again if they are wrong.
+/// Asserts that all results are stored completely and only once, and that a missing object is stored again.
 fn check_store(
     shell: &Shell,
     address: &str,
@@ -61,14 +61,14 @@ fn check_store(
     remove: impl Fn(&str),
 ) {
     let run = run(shell);
-    let expected = expected(shell, &run);
+    let expected = expected_contents(shell, &run);
     let command = || {
         let mut command = shell.command(&["run", "download", &run, address]);
         command.envs(variables.iter().copied());
         command
     };
-    let fetched = shell.served("storage", "GET", RESULTS);
-    let (code, report, stderr) = outcome(&mut command());
+    let requests_before = shell.served("storage", "GET", RESULTS);
+    let (code, report, stderr) = run_json(&mut command());
     assert_eq!(code, Some(0), "{stderr}");
     assert_conforms("report", &report);
     assert_eq!((&report["complete"], &report["verified"]), (&json!(true), &json!(true)), "{report:#}");
@@ -76,19 +76,19 @@ fn check_store(
     for (file, content) in &expected {
         assert!(get(file).as_ref() == Some(content), "{file} differs");
     }
-    assert_eq!(shell.served("storage", "GET", RESULTS) - fetched, expected.len() - 1 + LARGE_PARTS);
+    assert_eq!(shell.served("storage", "GET", RESULTS) - requests_before, expected.len() - 1 + LARGE_PARTS);
     let manifest = String::from_utf8(get(&format!("{run}/manifest.jsonl")).unwrap()).unwrap();
     assert_eq!(manifest.lines().count(), expected.len(), "{manifest}");
 
     // Nothing is fetched again.
-    let fetched = shell.served("storage", "GET", RESULTS);
-    let (code, report, stderr) = outcome(&mut command());
+    let requests_before = shell.served("storage", "GET", RESULTS);
+    let (code, report, stderr) = run_json(&mut command());
     assert_eq!(code, Some(0), "{stderr}");
     let artifacts = report["items"].as_array().unwrap().iter().flat_map(|item| item["artifacts"].as_array().unwrap());
     assert!(artifacts.clone().all(|artifact| artifact["already_present"] == true), "{report:#}");
-    assert_eq!(shell.served("storage", "GET", RESULTS), fetched);
+    assert_eq!(shell.served("storage", "GET", RESULTS), requests_before);
 
-    // A missing object is fetched again, also through faults.
+    // A missing object is fetched again, even if requests fail.
     let (large, content) = expected.iter().max_by_key(|(_, content)| content.len()).unwrap();
     remove(large);
     for effect in [json!({ "kind": "reset", "after_bytes": 4_000_000 }), json!({ "kind": "status", "status": 503 })] {
@@ -97,10 +97,10 @@ fn check_store(
     }
     let corrupt = json!({ "server": "storage", "method": "GET", "effect": { "kind": "corrupt", "at_byte": 5_000_000 }, "times": 1 });
     shell.control(Method::Post, "/faults", &corrupt);
-    let fetched = shell.served("storage", "GET", RESULTS);
-    let (code, _, stderr) = outcome(&mut command());
+    let requests_before = shell.served("storage", "GET", RESULTS);
+    let (code, _, stderr) = run_json(&mut command());
     assert_eq!(code, Some(0), "{stderr}");
-    assert!(shell.served("storage", "GET", RESULTS) > fetched, "{large} was not fetched again");
+    assert!(shell.served("storage", "GET", RESULTS) > requests_before, "{large} was not fetched again");
     assert!(get(large).as_ref() == Some(content), "{large} differs");
 }
 
@@ -116,19 +116,19 @@ fn missing_bucket_is_named() {
         command.env("AWS_REGION", "eu-central-1").env("AWS_ENDPOINT_URL_S3", server.url());
         command
     };
-    let (code, report, stderr) = outcome(&mut command(&["run", "download", &run, "s3://missing/study"]));
+    let (code, report, stderr) = run_json(&mut command(&["run", "download", &run, "s3://missing/study"]));
     assert!(code.is_some_and(|code| code != 0), "{stderr}");
     let error = report["items"][0]["artifacts"][0]["error"].to_string();
     assert!(error.contains("NoSuchBucket") && error.contains("missing"), "{report:#} {stderr}");
-    let (code, _, stderr) = outcome(&mut command(&["run", "sync", "s3://missing/study"]));
+    let (code, _, stderr) = run_json(&mut command(&["run", "sync", "s3://missing/study"]));
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("s3://missing/study") && stderr.contains("NoSuchBucket"), "{stderr}");
-    // It does not wait for another process.
+    // The error is permanent, so that `--watch` ends.
     let watch = command(&["run", "sync", "s3://missing/study", "--watch", "1s"]).output().unwrap();
     CommandResult::of(&watch).assert_code(1);
 }
 
-fn delete(server: &StoreServer, path: &str) {
+fn delete_object(server: &StoreServer, path: &str) {
     assert_eq!(server.request("DELETE", path, &[]).0, 204);
 }
 
@@ -142,7 +142,7 @@ fn results_are_stored_in_s3() {
         ("AWS_ACCESS_KEY_ID", "id"),
         ("AWS_SECRET_ACCESS_KEY", "hunter2"),
         ("AWS_REGION", "eu-central-1"),
-        // The emulator sets it, and it has precedence.
+        // The emulator sets this variable, which takes precedence over `AWS_ENDPOINT_URL`.
         ("AWS_ENDPOINT_URL_S3", url.as_str()),
     ];
     let path = |key: &str| format!("/results/study 1/{key}").replace(' ', "%20");
@@ -151,12 +151,12 @@ fn results_are_stored_in_s3() {
         "s3://results/study 1",
         &variables,
         |key| server.get(&path(key)),
-        |key| delete(&server, &path(key)),
+        |key| delete_object(&server, &path(key)),
     );
 }
 
 #[test]
-fn aws_profile_names_the_credentials() {
+fn aws_profile_selects_the_credentials() {
     let Some(server) = StoreServer::moto().filter(|_| has_curl()) else { return };
     server.create_bucket("results");
     let shell = Shell::start();
@@ -196,20 +196,20 @@ fn aws_profile_names_the_credentials() {
         let mut command = shell.command(&["run", "download", &run, &format!("s3://results/{profile}"), "--follow"]);
         command.env("AWS_PROFILE", profile).env("PATH", &path);
         if profile == "keys" {
-            // The profile names the endpoint itself. The emulator sets the variables.
+            // This profile contains the endpoint, and the variables would override it.
             for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"] {
                 command.env_remove(name);
             }
         } else {
             command.env("AWS_ENDPOINT_URL_S3", server.url());
         }
-        let (code, report, stderr) = outcome(&mut command);
+        let (code, report, stderr) = run_json(&mut command);
         assert_eq!((code, &report["complete"]), (Some(0), &json!(true)), "{profile}: {stderr}");
         assert!(server.get(&format!("/results/{profile}/{run}/manifest.jsonl")).is_some());
     }
     let mut command = shell.command(&["run", "download", &run, "s3://results/other"]);
     command.env("AWS_PROFILE", "missing");
-    let (code, _, stderr) = outcome(&mut command);
+    let (code, _, stderr) = run_json(&mut command);
     assert!(code == Some(2) && stderr.contains("the AWS profile 'missing' does not exist"), "{stderr}");
 }
 
@@ -239,7 +239,7 @@ fn results_are_stored_in_google_storage() {
     if !has_curl() {
         return;
     }
-    // The bucket of another organization: the own one is used with its key.
+    // The bucket belongs to another organization: the command accesses the own bucket with its signing key.
     let shell = Shell::start();
     let key = shell.control_get("/service-accounts/org_second");
     let file = shell.folder().join("key.json");
@@ -248,7 +248,7 @@ fn results_are_stored_in_google_storage() {
     let variables =
         [("GOOGLE_APPLICATION_CREDENTIALS", file.to_str().unwrap()), ("STORAGE_EMULATOR_HOST", endpoint.as_str())];
     let owner = shell.refresh_token("auth0|second-1");
-    let get = |key: &str| object(&shell, &owner, &format!("study/{key}"));
+    let get = |key: &str| second_bucket_object(&shell, &owner, &format!("study/{key}"));
     let remove = |key: &str| {
         let key = format!("study/{key}");
         let mut command = as_owner(&shell, &owner, &["bucket", "delete", &key, "--what-is-key", "--yes"]);
@@ -276,28 +276,29 @@ fn manifest_that_cannot_be_stored_does_not_hide_the_report() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a"]);
     shell.run(&["run", "wait", &run]).assert_code(0);
-    let refuse = |method: &str| {
+    let refuse_requests = |method: &str| {
         let effect = json!({ "kind": "status", "status": 403 });
         let fault = json!({ "server": "storage", "method": method, "path": "*/manifest.jsonl*", "effect": effect });
         shell.control(Method::Post, "/faults", &fault);
     };
-    let download =
-        |place: &str| outcome(&mut shell.command(&["run", "download", &run, &format!("gs://emulator-bucket/{place}")]));
-    refuse("PUT");
+    let download = |prefix: &str| {
+        run_json(&mut shell.command(&["run", "download", &run, &format!("gs://emulator-bucket/{prefix}")]))
+    };
+    refuse_requests("PUT");
     let (code, report, stderr) = download("unwritable");
     assert_eq!((code, &report["manifest"], &report["complete"]), (Some(1), &Value::Null, &json!(false)), "{stderr}");
     let artifacts = report["items"][0]["artifacts"].as_array().unwrap();
     assert!(!artifacts.is_empty() && artifacts.iter().all(|artifact| artifact["error"].is_null()), "{report:#}");
     shell.control(Method::Delete, "/faults", &Value::Null);
-    // Without a permission to read, it is created, and not replaced.
-    refuse("GET");
+    // Without the permission to read, the manifest can be created, but not replaced.
+    refuse_requests("GET");
     let (code, report, stderr) = download("unreadable");
     assert_eq!((code, &report["complete"]), (Some(0), &json!(true)), "{stderr}");
     let (code, report, stderr) = download("unreadable");
     assert_eq!((code, &report["manifest"]), (Some(1), &Value::Null), "{stderr}");
     shell.control(Method::Delete, "/faults", &Value::Null);
-    for place in ["unwritable", "unreadable"] {
-        let (code, report, stderr) = download(place);
+    for prefix in ["unwritable", "unreadable"] {
+        let (code, report, stderr) = download(prefix);
         assert_eq!((code, &report["complete"]), (Some(0), &json!(true)), "{stderr}");
         let artifacts = report["items"][0]["artifacts"].as_array().unwrap();
         assert!(artifacts.iter().all(|artifact| artifact["already_present"] == true), "{report:#}");
@@ -309,17 +310,17 @@ fn outage_of_the_store_ends_the_download_after_some_files() {
     let shell = Shell::start();
     let run = shell.submit("outcomes", &["a", "b", "c", "d", "e", "f"]);
     shell.run(&["run", "wait", &run]).assert_code(0);
-    let place = "/emulator-bucket/study/";
+    let objects = "/emulator-bucket/study/";
     let effect = json!({ "kind": "status", "status": 503 });
-    let fault = json!({ "server": "storage", "method": "PUT", "path": format!("{place}*"), "effect": effect });
+    let fault = json!({ "server": "storage", "method": "PUT", "path": format!("{objects}*"), "effect": effect });
     shell.control(Method::Post, "/faults", &fault);
     let download = |retries: &[&str]| {
         let arguments = ["run", "download", &run, "gs://emulator-bucket/study", "--jobs", "1"];
-        outcome(shell.command(&arguments).args(retries))
+        run_json(shell.command(&arguments).args(retries))
     };
     let (code, report, stderr) = download(&["--retry-for", "0s"]);
     assert!(code.is_some_and(|code| code != 0), "{stderr}");
-    assert_eq!(shell.served("storage", "PUT", place), 3, "{report:#}");
+    assert_eq!(shell.served("storage", "PUT", objects), 3, "{report:#}");
     let artifacts = report["items"].as_array().unwrap().iter().flat_map(|item| item["artifacts"].as_array().unwrap());
     let errors: Vec<_> = artifacts.map(|artifact| artifact["error"].to_string()).collect();
     let skipped = errors.iter().filter(|error| error.contains("the store has failed for several files")).count();
@@ -334,9 +335,9 @@ fn deleted_results_are_compared_with_the_manifest_of_the_store() {
     let run = shell.submit("outcomes", &["a"]);
     shell.run(&["run", "wait", &run]).assert_code(0);
     let address = "gs://emulator-bucket/study";
-    assert_eq!(outcome(&mut shell.command(&["run", "download", &run, address])).0, Some(0));
+    assert_eq!(run_json(&mut shell.command(&["run", "download", &run, address])).0, Some(0));
     shell.json("deletion", &["run", "result", "delete", &run, "--yes"]);
-    // The platform no longer states checksums.
+    // Simulates a platform that declares no checksums.
     let path = format!("/api/v1/runs/{run}/items");
     let (_, mut items) = shell.api(Method::Get, &path, None);
     for artifact in items[0]["output_artifacts"].as_array_mut().unwrap() {
@@ -346,11 +347,11 @@ fn deleted_results_are_compared_with_the_manifest_of_the_store() {
     let effect = json!({ "kind": "status", "status": 200, "body": items.to_string() });
     let fault = json!({ "server": "api", "method": "GET", "path": path, "effect": effect });
     shell.control(Method::Post, "/faults", &fault);
-    let (code, report, stderr) = outcome(&mut shell.command(&["run", "download", &run, address]));
+    let (code, report, stderr) = run_json(&mut shell.command(&["run", "download", &run, address]));
     assert_eq!((code, &report["complete"]), (Some(0), &json!(true)), "{stderr} {report:#}");
 }
 
-/// Returns a command of a user of the other organization.
+/// Returns a command of a user of the organization `second`.
 pub(crate) fn as_owner(shell: &Shell, token: &str, arguments: &[&str]) -> Command {
     let mut command = shell.command(arguments);
     command.env("AIGNOSTICS_REFRESH_TOKEN", token).env("AIGNOSTICS_CACHE_DIR", shell.folder().join("second"));
@@ -358,10 +359,10 @@ pub(crate) fn as_owner(shell: &Shell, token: &str, arguments: &[&str]) -> Comman
     command
 }
 
-/// Returns the content of an object in the bucket of the other organization.
-pub(crate) fn object(shell: &Shell, token: &str, key: &str) -> Option<Vec<u8>> {
+/// Returns the content of an object in the bucket of the organization `second`.
+pub(crate) fn second_bucket_object(shell: &Shell, token: &str, key: &str) -> Option<Vec<u8>> {
     let mut command = as_owner(shell, token, &["bucket", "find", key, "--what-is-key", "--signed-urls"]);
-    let (code, found, stderr) = outcome(&mut command);
+    let (code, found, stderr) = run_json(&mut command);
     assert_eq!(code, Some(0), "{stderr}");
     let output = Command::new("curl").args(["-sSf", found[0]["signed_url"].as_str()?]).output().unwrap();
     output.status.success().then_some(output.stdout)

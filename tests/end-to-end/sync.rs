@@ -17,20 +17,20 @@ use crate::shell::{Shell, assert_conforms};
 /// The path of the list of runs.
 pub(crate) const RUNS: &str = "/api/v1/runs";
 
-/// Submits a run, and waits for its end.
+/// Submits a run, waits for its end, and returns its id.
 pub(crate) fn finished_run(shell: &Shell, items: &[&str]) -> String {
     let run = shell.submit("outcomes", items);
-    until_end(shell, &run);
+    wait_for_end(shell, &run);
     run
 }
 
-fn until_end(shell: &Shell, run: &str) {
+fn wait_for_end(shell: &Shell, run: &str) {
     shell.wait_until("the end of the run", |shell| {
         shell.api(Method::Get, &format!("{RUNS}/{run}"), None).1["state"] == "TERMINATED"
     });
 }
 
-/// Returns the number of list requests since the last call, and forgets them.
+/// Returns the number of list requests since the last call, and clears the request journal.
 pub(crate) fn take_list_requests(shell: &Shell) -> usize {
     let count = shell.requests("api", "GET", RUNS).iter().filter(|request| request["path"] == RUNS).count();
     shell.control(Method::Delete, "/journal", &Value::Null);
@@ -45,7 +45,7 @@ pub(crate) fn statuses(runs: &Value) -> Vec<&str> {
     runs.as_array().unwrap().iter().map(|run| run["status"].as_str().unwrap()).collect()
 }
 
-/// Runs a command with JSON output, and returns the exit code and the output.
+/// Runs a command with JSON output. Returns the exit code and the output, which must conform to the schema `synced`.
 pub(crate) fn outcome(shell: &Shell, arguments: &[&str]) -> (i32, Value) {
     let result = shell.run(&[arguments, &["--format", "json"]].concat());
     let output = serde_json::from_str(&result.stdout).unwrap_or_else(|_| panic!("{} {}", result.stdout, result.stderr));
@@ -54,7 +54,7 @@ pub(crate) fn outcome(shell: &Shell, arguments: &[&str]) -> (i32, Value) {
 }
 
 #[test]
-fn each_run_is_fetched_once_and_nothing_new_costs_one_list() {
+fn each_run_is_fetched_once_and_later_calls_send_one_list_request() {
     let shell = Shell::start();
     let (first, second) = (finished_run(&shell, &["a"]), finished_run(&shell, &["a", "b"]));
     let planned = shell.json("synced", &["run", "sync", "results", "--dry-run"]);
@@ -81,24 +81,25 @@ fn each_run_is_fetched_once_and_nothing_new_costs_one_list() {
 fn lost_state_is_rebuilt_from_the_manifest() {
     let shell = Shell::start();
     let (first, second) = (finished_run(&shell, &["a"]), finished_run(&shell, &["b"]));
-    // A download by its id counts, too.
+    // The download of a run by its id also counts.
     shell.run(&["run", "download", &first, "results"]).assert_code(0);
     assert_eq!(ids(&shell.json("synced", &["run", "sync", "results"])), [&*second]);
     let state = shell.folder().join("results/.aignostics/sync.json");
     let fetched = shell.served("storage", "GET", "/");
-    for lost in [None, Some("{"), Some("")] {
-        match lost {
+    for content in [None, Some("{"), Some("")] {
+        match content {
             None => fs::remove_file(&state).unwrap(),
             Some(text) => fs::write(&state, text).unwrap(),
         }
-        assert_eq!(shell.json("synced", &["run", "sync", "results"]), json!([]), "{lost:?}");
+        assert_eq!(shell.json("synced", &["run", "sync", "results"]), json!([]), "{content:?}");
         let text = fs::read_to_string(&state).unwrap();
         assert!(text.contains(&first) && text.contains(&second), "{text}");
     }
     // Without its entry in the manifest, a file is missing.
     let manifest = shell.folder().join("results/manifest.jsonl");
-    let rest: Vec<_> = fs::read_to_string(&manifest).unwrap().lines().skip(1).map(|line| format!("{line}\n")).collect();
-    fs::write(&manifest, rest.concat()).unwrap();
+    let remaining_lines: Vec<_> =
+        fs::read_to_string(&manifest).unwrap().lines().skip(1).map(|line| format!("{line}\n")).collect();
+    fs::write(&manifest, remaining_lines.concat()).unwrap();
     fs::remove_file(&state).unwrap();
     assert_eq!(shell.json("synced", &["run", "sync", "results"]).as_array().unwrap().len(), 1);
     assert_eq!(shell.served("storage", "GET", "/"), fetched, "existing files are not fetched again");
@@ -114,7 +115,7 @@ fn failed_items_and_deleted_results_are_reported_once() {
     let body = json!({ "application_id": "outcomes", "items": [item("good", "SUCCEEDED"), item("bad", "USER_ERROR")] });
     let (_, submitted) = shell.api(Method::Post, RUNS, Some(&body));
     let failed = submitted["run_id"].as_str().unwrap();
-    until_end(&shell, failed);
+    wait_for_end(&shell, failed);
     let deleted = finished_run(&shell, &["a", "b"]);
     shell.json("deletion", &["run", "result", "delete", &deleted, "--yes"]);
     let (code, synced) = outcome(&shell, &["run", "sync", "results"]);
@@ -128,12 +129,12 @@ fn failed_items_and_deleted_results_are_reported_once() {
 }
 
 #[test]
-fn missing_file_is_fetched_by_the_next_call() {
+fn failed_file_is_fetched_by_the_next_call() {
     let shell = Shell::start();
     let (first, second) = (finished_run(&shell, &["a"]), finished_run(&shell, &["b"]));
-    let refuse =
+    let failure =
         json!({ "server": "storage", "method": "GET", "effect": { "kind": "status", "status": 403 }, "times": 2 });
-    shell.control(Method::Post, "/faults", &refuse);
+    shell.control(Method::Post, "/faults", &failure);
     let (code, synced) = outcome(&shell, &["run", "sync", "results", "--jobs", "1"]);
     assert_eq!((code, statuses(&synced)), (6, vec!["pending", "fetched"]), "{synced:#}");
     assert_eq!(ids(&synced), [&*first, &*second], "a failed file does not stop the following runs");
@@ -158,7 +159,7 @@ fn not_downloaded_lists_finished_runs_only() {
 }
 
 #[test]
-fn filters_select_runs_and_one_folder_serves_several() {
+fn several_filters_share_one_folder() {
     let shell = Shell::start();
     let run = finished_run(&shell, &["a"]);
     assert_eq!(shell.json("synced", &["run", "sync", "results", "--application-id", "other"]), json!([]));
@@ -175,11 +176,12 @@ pub(crate) fn inject_status(shell: &Shell, server: &str, path: &str, status: u16
     shell.control(Method::Post, "/faults", &fault);
 }
 
-/// Starts with finished runs of one item and one file, by their id, that ended that many days ago.
-fn with_runs(runs: &[(String, i64)]) -> Shell {
+/// Starts an emulator with finished runs of one item and one file. Each run has an id and the number of days since its
+/// end.
+fn shell_with_runs(runs: &[(String, i64)]) -> Shell {
     let sandbox = Sandbox::new();
     let runs = runs.iter().map(|(id, days)| {
-        let end = ago(*days);
+        let end = days_ago(*days);
         let file = json!({ "name": "report", "media_type": "text/plain", "content": id });
         let item = json!({ "external_id": "a", "termination_reason": "SUCCEEDED", "output_artifacts": [file] });
         json!({
@@ -192,20 +194,20 @@ fn with_runs(runs: &[(String, i64)]) -> Shell {
     Shell::with_arguments(&["--fixture", path.to_str().unwrap()])
 }
 
-/// Returns a time in whole seconds.
-fn ago(days: i64) -> String {
+/// Returns the time before this number of days, in whole seconds.
+fn days_ago(days: i64) -> String {
     let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap();
     (now - jiff::SignedDuration::from_hours(24 * days)).to_string()
 }
 
-fn id(number: usize) -> String {
+fn run_id(number: usize) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
 #[test]
 fn pending_run_stays_pending_for_each_filter_that_found_it() {
-    let (run, newer) = (id(1), id(2));
-    let shell = with_runs(&[(run.clone(), 5), (newer.clone(), 2)]);
+    let (run, newer) = (run_id(1), run_id(2));
+    let shell = shell_with_runs(&[(run.clone(), 5), (newer.clone(), 2)]);
     let all = ["run", "sync", "results", "--jobs", "1"];
     inject_status(&shell, "storage", "*", 403, Some(2));
     let (code, synced) = outcome(&shell, &all);
@@ -222,23 +224,23 @@ fn pending_run_stays_pending_for_each_filter_that_found_it() {
 fn deleted_run_is_reported_once() {
     let shell = Shell::start();
     let run = finished_run(&shell, &["a"]);
-    let tagged = |tags: &str| {
+    let set_tag = |tags: &str| {
         shell.run(&["run", "update-metadata", &run, &format!(r#"{{"sdk":{{"tags":["{tags}"]}}}}"#)]).assert_code(0);
     };
-    tagged("x");
+    set_tag("x");
     let sync = ["run", "sync", "results", "--tags", "x"];
     inject_status(&shell, "storage", "*", 403, None);
     assert_eq!(outcome(&shell, &sync).0, 6);
     shell.control(Method::Delete, "/faults", &Value::Null);
-    // It is not listed any more.
-    tagged("y");
+    // The run is no longer in the filtered list.
+    set_tag("y");
     let path = format!("{RUNS}/{run}");
     inject_status(&shell, "api", &path, 410, None);
     let (code, synced) = outcome(&shell, &sync);
     assert_eq!((code, synced), (6, json!([])));
     shell.run(&sync).assert_code(0);
     shell.control(Method::Delete, "/faults", &Value::Null);
-    assert_eq!(ids(&shell.json("synced", &["run", "sync", "results"])), [run], "other processes can still use it");
+    assert_eq!(ids(&shell.json("synced", &["run", "sync", "results"])), [run], "other filters still find it");
 }
 
 #[test]
@@ -255,8 +257,8 @@ fn run_with_failing_requests_does_not_block_others() {
 
 #[test]
 fn run_that_is_tagged_later_is_found_by_the_next_full_list() {
-    let (run, newer) = (id(1), id(2));
-    let shell = with_runs(&[(run.clone(), 5), (newer.clone(), 2)]);
+    let (run, newer) = (run_id(1), run_id(2));
+    let shell = shell_with_runs(&[(run.clone(), 5), (newer.clone(), 2)]);
     let tag = |run: &str| {
         shell.run(&["run", "update-metadata", run, r#"{"sdk":{"tags":["x"]}}"#]).assert_code(0);
     };
@@ -268,7 +270,7 @@ fn run_that_is_tagged_later_is_found_by_the_next_full_list() {
     let path = shell.folder().join("results/.aignostics/sync.json");
     let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     for list in state["lists"].as_object_mut().unwrap().values_mut() {
-        list["full_at"] = json!(ago(2));
+        list["full_at"] = json!(days_ago(2));
     }
     fs::write(path, state.to_string()).unwrap();
     assert_eq!(ids(&shell.json("synced", &sync)), [run]);
@@ -278,14 +280,14 @@ fn run_that_is_tagged_later_is_found_by_the_next_full_list() {
 #[test]
 fn hundreds_of_runs_are_listed_by_page_and_then_with_one_request() {
     const COUNT: usize = 230;
-    // Many of them end at the same time.
+    // Many runs end at the same time.
     let runs: Vec<_> =
-        (1..=COUNT).zip([2, 3, 4].into_iter().cycle()).map(|(number, days)| (id(number), days)).collect();
-    let shell = with_runs(&runs);
+        (1..=COUNT).zip([2, 3, 4].into_iter().cycle()).map(|(number, days)| (run_id(number), days)).collect();
+    let shell = shell_with_runs(&runs);
     let synced = shell.json("synced", &["run", "sync", "results"]);
     assert_eq!(synced.as_array().unwrap().len(), COUNT);
     assert_eq!(take_list_requests(&shell), 3, "one for each page");
-    assert_eq!(results(&shell.folder().join("results")), COUNT);
+    assert_eq!(manifest_entries(&shell.folder().join("results")), COUNT);
     assert_eq!(shell.json("synced", &["run", "sync", "results"]), json!([]));
     assert_eq!(take_list_requests(&shell), 1);
 }
@@ -297,7 +299,7 @@ fn watch_with_an_array_for_each_call_is_refused() {
     assert!(error["message"].as_str().unwrap().contains("jsonl"), "{error}");
 }
 
-/// A watching command, which is killed when the value is dropped.
+/// A process that is killed when the value is dropped.
 pub(crate) struct WatchProcess(pub(crate) Child);
 
 impl Drop for WatchProcess {
@@ -312,7 +314,7 @@ impl Drop for WatchProcess {
 fn watch_fetches_new_runs_and_excludes_a_second_sync() {
     let shell = Shell::start();
     let first = finished_run(&shell, &["a"]);
-    // The first file takes a minute, so that the folder is in use.
+    // The first file takes a minute. Meanwhile, the first process holds the lock of the folder.
     let slow = json!({ "server": "storage", "method": "GET", "effect": { "kind": "latency", "milliseconds": 60_000 } });
     shell.control(Method::Post, "/faults", &slow);
     let mut command = shell.command(&["run", "sync", "results", "--watch", "1s", "--format", "jsonl"]);
@@ -326,13 +328,13 @@ fn watch_fetches_new_runs_and_excludes_a_second_sync() {
     watch.0.wait().unwrap();
 
     let mut watch = WatchProcess(command.spawn().unwrap());
-    let there = |run: &str| shell.folder().join("results").join(run).join("a").is_dir();
-    shell.wait_until("the first run", |_| there(&first));
+    let is_downloaded = |run: &str| shell.folder().join("results").join(run).join("a").is_dir();
+    shell.wait_until("the first run", |_| is_downloaded(&first));
     let second = finished_run(&shell, &["a"]);
-    shell.wait_until("the second run", |_| there(&second));
+    shell.wait_until("the second run", |_| is_downloaded(&second));
     // Each line is printed when its call has ended.
-    let printed = std::io::BufReader::new(watch.0.stdout.take().unwrap());
-    let lines = std::io::BufRead::lines(printed).take(2);
+    let output = std::io::BufReader::new(watch.0.stdout.take().unwrap());
+    let lines = std::io::BufRead::lines(output).take(2);
     let runs: Vec<Value> = lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     assert_eq!(ids(&json!(runs)), [first, second]);
     let id = watch.0.id().to_string();
@@ -353,34 +355,37 @@ pub(crate) async fn client(shell: &Shell) -> Client {
 }
 
 #[test]
-fn thousand_calls_cost_a_list_request_each() {
+fn each_of_a_thousand_calls_sends_one_list_request() {
     const CALLS: usize = 1000;
     let shell = Shell::start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let sync = runtime.block_on(async { RunSync::new(&client(&shell).await, shell.folder().join("results")) });
-    let (mut lists, mut found, mut files) = (0, 0, 0);
+    let (mut lists, mut synced_runs, mut files) = (0, 0, 0);
     for call in 0..CALLS {
         if [100, 101, 700].contains(&call) {
             finished_run(&shell, &["a"]);
         }
         let report = runtime.block_on(sync.execute()).unwrap();
         assert!(report.is_complete(), "{report:?}");
-        found += report.runs.len();
+        synced_runs += report.runs.len();
         files += report.runs.iter().map(|run| run.fetched).sum::<usize>();
         if call % 100 == 99 {
             lists += take_list_requests(&shell);
         }
     }
-    // Some of the calls use the command, which continues from the stored state.
+    // The command continues from the stored state, too.
     for _ in 0..3 {
         assert_eq!(shell.json("synced", &["run", "sync", "results"]), json!([]));
     }
     lists += take_list_requests(&shell);
-    assert!(found == 3 && files == results(&shell.folder().join("results")), "{found} runs, {files} files");
+    assert!(
+        synced_runs == 3 && files == manifest_entries(&shell.folder().join("results")),
+        "{synced_runs} runs, {files} files"
+    );
     assert!(lists <= CALLS + 3 + 7, "{lists} list requests");
 }
 
 /// Returns the number of entries in the manifest of a folder.
-fn results(folder: &Path) -> usize {
+fn manifest_entries(folder: &Path) -> usize {
     fs::read_to_string(folder.join("manifest.jsonl")).unwrap().lines().count()
 }

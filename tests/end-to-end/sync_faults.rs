@@ -1,4 +1,4 @@
-//! `aignostics run sync` with partial results, a closed pipe and an old state.
+//! `aignostics run sync` with partial results, a closed pipe and expired runs.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,18 +12,18 @@ use crate::shell::Shell;
 use crate::sync::{RUNS, WatchProcess, finished_run, ids, inject_status, outcome, statuses};
 
 #[test]
-fn items_that_are_still_processed_are_fetched_by_a_later_call() {
+fn items_in_processing_are_fetched_by_a_later_call() {
     let shell = Shell::start();
     let run = finished_run(&shell, &["a", "b"]);
     let path = format!("{RUNS}/{run}/items");
     let (_, mut items) = shell.api(Method::Get, &path, None);
-    // A replica that lags behind: the run has ended, and an item has not.
-    let late = items.as_array_mut().unwrap().iter_mut().find(|item| item["external_id"] == "b").unwrap();
-    late["state"] = json!("PROCESSING");
-    late["output"] = json!("NONE");
-    late["termination_reason"] = Value::Null;
-    late["terminated_at"] = Value::Null;
-    late["output_artifacts"] = json!([]);
+    // Simulates a replica that lags behind: the run has ended, but one of its items has not.
+    let unfinished_item = items.as_array_mut().unwrap().iter_mut().find(|item| item["external_id"] == "b").unwrap();
+    unfinished_item["state"] = json!("PROCESSING");
+    unfinished_item["output"] = json!("NONE");
+    unfinished_item["termination_reason"] = Value::Null;
+    unfinished_item["terminated_at"] = Value::Null;
+    unfinished_item["output_artifacts"] = json!([]);
     let effect = json!({ "kind": "status", "status": 200, "body": items.to_string() });
     shell.control(
         Method::Post,
@@ -48,25 +48,25 @@ fn closed_pipe_does_not_hide_missing_results() {
     let shell = Shell::start();
     let runs = [finished_run(&shell, &["a"]), finished_run(&shell, &["b"])];
     for format in ["table", "json", "jsonl"] {
-        let run = |code: i32| {
+        let sync_with_closed_pipe = |expected_code: i32| {
             let (reader, writer) = std::io::pipe().unwrap();
             drop(reader);
             let mut command = shell.command(&["run", "sync", format, "--format", format, "--jobs", "1"]);
-            let ended = CommandResult::of(&command.stdout(Stdio::from(writer)).output().unwrap());
-            assert_eq!(ended.code, Some(code), "{format}: {}", ended.stderr);
+            let result = CommandResult::of(&command.stdout(Stdio::from(writer)).output().unwrap());
+            assert_eq!(result.code, Some(expected_code), "{format}: {}", result.stderr);
         };
         inject_status(&shell, "storage", "*", 403, Some(2));
-        run(6);
+        sync_with_closed_pipe(6);
         shell.control(Method::Delete, "/faults", &Value::Null);
-        // All results are there, although the pipe is closed.
-        run(0);
+        // The call downloads all results although the pipe is closed.
+        sync_with_closed_pipe(0);
         assert!(runs.iter().all(|run| shell.folder().join(format).join(run).is_dir()), "{format}");
         assert_eq!(shell.json("synced", &["run", "sync", format]), json!([]));
     }
 }
 
 #[test]
-fn line_of_a_run_is_printed_when_it_ends() {
+fn line_of_a_run_is_printed_when_its_download_ends() {
     let shell = Shell::start();
     let (first, second) = (finished_run(&shell, &["a"]), finished_run(&shell, &["b"]));
     let effect = json!({ "kind": "latency", "milliseconds": 600_000 });
@@ -84,11 +84,11 @@ fn line_of_a_run_is_printed_when_it_ends() {
 }
 
 #[test]
-fn runs_that_were_removed_from_the_state_are_left_to_new_selections() {
+fn expired_run_is_fetched_only_with_a_new_filter() {
     let shell = Shell::start();
     let run = finished_run(&shell, &["a"]);
     assert_eq!(ids(&shell.json("synced", &["run", "sync", "results"])), [&*run]);
-    // As if the run had ended long ago.
+    // Simulates a run that ended long ago, so that its entry was removed.
     let (folder, path) = (shell.folder().join("results"), shell.folder().join("results/.aignostics/sync.json"));
     let mut state: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     (state["settled"], state["since"]) = (json!({}), json!(1_000_000));

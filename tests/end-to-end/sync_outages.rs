@@ -10,21 +10,21 @@ use crate::shell::{Shell, assert_conforms};
 use crate::store_servers::has_curl;
 use crate::stores::RESULTS;
 use crate::sync::{WatchProcess, finished_run, ids, statuses};
-use crate::sync_stores::{OWN, own};
+use crate::sync_stores::{OWN_BUCKET, read_object};
 
 /// The objects below the address.
 const OBJECTS: &str = "/emulator-bucket/study/";
-/// The number of failed requests for the state or the lease after which the store returns: several calls.
+/// The number of failed requests after which the store becomes available again. Several calls send this many requests.
 const FAILURES: usize = 8;
 
-/// Lets all requests for the store fail.
-fn interrupt(shell: &Shell, effect: &Value) {
+/// Makes all requests to the store fail.
+fn start_outage(shell: &Shell, effect: &Value) {
     let fault = json!({ "server": "storage", "path": format!("{OBJECTS}*"), "effect": effect });
     shell.control(Method::Post, "/faults", &fault);
 }
 
-/// Returns the number of requests for the store.
-fn requests(shell: &Shell) -> usize {
+/// Returns the number of requests to the store.
+fn store_requests(shell: &Shell) -> usize {
     ["GET", "HEAD", "PUT"].iter().map(|method| shell.served("storage", method, OBJECTS)).sum()
 }
 
@@ -35,26 +35,27 @@ fn watch_continues_after_outages_of_the_store() {
     }
     let shell = Shell::start();
     let mut runs = vec![finished_run(&shell, &["a"])];
-    let mut command = shell.command(&["run", "sync", OWN, "--watch", "1s", "--retry-for", "1s", "--format", "jsonl"]);
+    let mut command =
+        shell.command(&["run", "sync", OWN_BUCKET, "--watch", "1s", "--retry-for", "1s", "--format", "jsonl"]);
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut watch = WatchProcess(command.spawn().unwrap());
     let mut lines = BufReader::new(watch.0.stdout.take().unwrap()).lines();
-    let mut next = || {
+    let mut next_run = || {
         let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         json!([line])
     };
-    let first = next();
+    let first = next_run();
     assert_eq!((ids(&first), statuses(&first)), (vec![&*runs[0]], vec!["fetched"]));
     let outages = [json!({ "kind": "status", "status": 503 }), json!({ "kind": "reset", "after_bytes": 0 })];
     for effect in &outages {
-        interrupt(&shell, effect);
+        start_outage(&shell, effect);
         runs.push(finished_run(&shell, &["a", "b"]));
-        let before = requests(&shell);
-        shell.wait_until("failed requests", |shell| requests(shell) >= before + FAILURES);
+        let previous_requests = store_requests(&shell);
+        shell.wait_until("failed requests", |shell| store_requests(shell) >= previous_requests + FAILURES);
         assert!(watch.0.try_wait().unwrap().is_none(), "the command ended: {effect}");
         shell.control(Method::Delete, "/faults", &Value::Null);
-        // Each run is reported once, when its results are stored.
-        let synced = next();
+        // Each run is reported once, after its results are stored.
+        let synced = next_run();
         assert_conforms("synced", &synced);
         assert_eq!((ids(&synced), statuses(&synced)), (vec![runs.last().unwrap().as_str()], vec!["fetched"]));
     }
@@ -62,17 +63,17 @@ fn watch_continues_after_outages_of_the_store() {
     watch.0.wait().unwrap();
     let mut files = 0;
     for run in &runs {
-        let manifest = String::from_utf8(own(&shell, &format!("{run}/manifest.jsonl")).unwrap()).unwrap();
+        let manifest = String::from_utf8(read_object(&shell, &format!("{run}/manifest.jsonl")).unwrap()).unwrap();
         for line in manifest.lines() {
             let entry: Value = serde_json::from_str(line).unwrap();
-            let content = own(&shell, entry["file"].as_str().unwrap()).unwrap();
+            let content = read_object(&shell, entry["file"].as_str().unwrap()).unwrap();
             assert_eq!(content.len() as u64, entry["bytes"].as_u64().unwrap());
             files += 1;
         }
     }
     assert_eq!(shell.served("storage", "GET", RESULTS), files, "nothing is fetched twice");
     // The command was killed before it released the lease, and may not have recorded the last run.
-    shell.json("synced", &["run", "sync", OWN]);
+    shell.json("synced", &["run", "sync", OWN_BUCKET]);
     assert_eq!(shell.served("storage", "GET", RESULTS), files, "nothing is fetched again");
-    assert_eq!(shell.json("synced", &["run", "sync", OWN]), json!([]));
+    assert_eq!(shell.json("synced", &["run", "sync", OWN_BUCKET]), json!([]));
 }

@@ -113,6 +113,9 @@ pub(crate) enum Subject {
     },
 }
 
+/// The end-to-end test that `soak credentials` runs.
+const CREDENTIALS_TEST: &str = "credential_commands::processes_share_the_token_of_a_command_until_it_is_revoked";
+
 pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
     match subject {
         Subject::Logins { commands, seed, sigkill, binary, release } => {
@@ -120,7 +123,7 @@ pub(crate) fn run(root: &Path, subject: Subject) -> Result<()> {
         }
         Subject::Credentials { processes, parallel, release } => {
             let mut test = test_command(root, "end-to-end", release);
-            test.args(["--", "--exact", "credentials::processes_share_the_token_of_a_command_until_it_is_revoked"]);
+            test.args(["--", "--exact", CREDENTIALS_TEST]);
             test.env("AIGNOSTICS_CREDENTIALS_PROCESSES", processes.to_string());
             test.env("AIGNOSTICS_CREDENTIALS_PARALLEL", parallel.to_string());
             run_command(&mut test)
@@ -176,4 +179,16 @@ fn run_logins(mut test: Command, commands: u32, seed: u64, sigkill: bool, binary
         test.env("AIGNOSTICS_SOAK_BINARY", path);
     }
     run_command(&mut test)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_of_the_credentials_exists() {
+        let (module, test) = CREDENTIALS_TEST.split_once("::").unwrap();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/end-to-end/{module}.rs"));
+        assert!(std::fs::read_to_string(file).unwrap().contains(&format!("fn {test}()")));
+    }
 }

@@ -1,11 +1,11 @@
-//! An agent loop: a model calls tools and receives their results, until it has an answer.
+//! An agent loop: a model calls tools and receives their results until it sends an answer.
 //!
 //! ```sh
 //! cargo run -p aignostics-agent-gateway --example agent_loop
 //! ```
 //!
-//! The model is the process at standard input and output, with one line of JSON per message. It first receives its
-//! tools; it then requests calls and receives their results until it has an answer:
+//! The model is a process that reads standard output and writes standard input, one line of JSON per message. It first
+//! receives its tools. It then requests calls and receives their results until it sends an answer:
 //!
 //! ```json
 //! {"tools": [{"name": "…", "description": "…", "input_schema": {}}]}
@@ -14,10 +14,10 @@
 //! {"answer": "…"}
 //! ```
 //!
-//! An adapter for the API of a model needs only a few lines in addition.
+//! An adapter for the API of a real model needs only a few more lines.
 //!
-//! Tools are listed as the system, and called as the user of `USER_ASSERTION`, a JWT. They are listed before every
-//! turn: the list is cached, and all turns together cost one token of each kind.
+//! The loop lists tools as the system, and calls them as the user whose JWT is in `USER_ASSERTION`. It lists the tools
+//! before every turn. The list is cached, so that all turns together need one system token and one user token.
 #![allow(clippy::print_stderr, reason = "an example prints")]
 
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ use serde_json::{Map, Value, json};
 /// A message from the model.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Said {
+enum ModelMessage {
     Call {
         call: String,
         #[serde(default)]
@@ -43,48 +43,49 @@ enum Said {
     },
 }
 
-type Failure = Box<dyn Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
-    let assertion = std::env::var("USER_ASSERTION").map_err(|_| "USER_ASSERTION is not set: who is the user?")?;
+async fn main() -> Result<(), BoxError> {
+    let assertion =
+        std::env::var("USER_ASSERTION").map_err(|_| "USER_ASSERTION is not set: expected a JWT of the user")?;
     let user = Principal::User(User::new(Secret::new(assertion))?);
     let gateway = Gateway::from_environment()?.build();
     let answer = converse(&gateway, &user, stdin().lock(), stdout()).await?;
-    eprintln!("the model has answered: {answer}");
+    eprintln!("answer of the model: {answer}");
     Ok(())
 }
 
-/// Runs the loop until the model has an answer, and returns it.
+/// Runs the loop until the model sends an answer, and returns the answer.
 pub(crate) async fn converse(
     gateway: &Gateway,
     user: &Principal,
-    mut model: impl BufRead,
-    mut to_the_model: impl Write,
-) -> Result<String, Failure> {
-    let mut told = BTreeSet::new();
+    mut model_output: impl BufRead,
+    mut model_input: impl Write,
+) -> Result<String, BoxError> {
+    let mut sent_names = BTreeSet::new();
     loop {
-        let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).await?;
-        for error in &found.errors {
-            // The agent continues with the available tools, and its operator sees the error.
+        let listing = gateway.list_tools(&Principal::System, &ToolFilter::new()).await?;
+        for error in &listing.errors {
+            // The loop continues with the available tools. The operator reads the error.
             eprintln!("{error}");
         }
-        let names = ModelNames::new(found.tools);
-        let known: BTreeSet<_> = names.iter().map(|(name, _)| name.to_owned()).collect();
-        if known != told {
-            writeln!(to_the_model, "{}", definitions(&names))?;
-            told = known;
+        let names = ModelNames::new(listing.tools);
+        let tool_names: BTreeSet<_> = names.iter().map(|(name, _)| name.to_owned()).collect();
+        if tool_names != sent_names {
+            writeln!(model_input, "{}", definitions(&names))?;
+            sent_names = tool_names;
         }
         let mut line = String::new();
-        if model.read_line(&mut line)? == 0 {
-            return Err("the model has gone away without an answer".into());
+        if model_output.read_line(&mut line)? == 0 {
+            return Err("the model closed its output without an answer".into());
         }
-        let turn = match serde_json::from_str(&line) {
-            Ok(Said::Answer { answer }) => return Ok(answer),
-            Ok(Said::Call { call, arguments }) => call_tool(gateway, user, &names, &call, arguments).await?,
-            Err(_) => json!({ "error": "say {\"call\": NAME, \"arguments\": {}} or {\"answer\": TEXT}" }),
+        let reply = match serde_json::from_str(&line) {
+            Ok(ModelMessage::Answer { answer }) => return Ok(answer),
+            Ok(ModelMessage::Call { call, arguments }) => call_tool(gateway, user, &names, &call, arguments).await?,
+            Err(_) => json!({ "error": "expected {\"call\": NAME, \"arguments\": {}} or {\"answer\": TEXT}" }),
         };
-        writeln!(to_the_model, "{turn}")?;
+        writeln!(model_input, "{reply}")?;
     }
 }
 
@@ -96,7 +97,10 @@ fn definitions(names: &ModelNames) -> Value {
     json!({ "tools": tools.collect::<Vec<_>>() })
 }
 
-/// Returns the result of a call for the model. The model can correct its own errors and those of a tool, but no others.
+/// Calls a tool and returns its result for the model.
+///
+/// Invalid arguments and errors of the tool are part of the result, because the model can correct them. All other
+/// errors end the loop.
 async fn call_tool(
     gateway: &Gateway,
     user: &Principal,

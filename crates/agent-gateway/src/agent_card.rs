@@ -1,4 +1,4 @@
-//! A2A agent cards: their model, and how they are fetched, validated and cached.
+//! The model of A2A agent cards, and the code that fetches, validates and caches them.
 
 mod cache;
 mod error;
@@ -15,12 +15,12 @@ use url::Url;
 
 pub(crate) use cache::CardCache;
 pub use error::AgentCardError;
-pub(crate) use fetch::{AgentCards, Source};
+pub(crate) use fetch::{AgentCards, RequestContext};
 
 /// The card of an A2A agent (A2A 0.3 and 1.0): its identity, interfaces, capabilities and skills. It is validated: all
 /// required fields are present, and all interfaces are at a permitted origin. Clones are cheap.
 ///
-/// The texts are those of the agent. They are not sanitized for a terminal or for a language model; only names, ids, tags
+/// All texts come from the agent, and are not sanitized for a terminal or for a language model. Only names, ids, tags
 /// and media types have no control characters.
 #[derive(Clone, PartialEq)]
 pub struct AgentCard(Arc<Inner>);
@@ -88,14 +88,14 @@ impl AgentCard {
         &self.0.description
     }
 
-    /// Returns the version of the agent, in a format of its provider.
+    /// Returns the version of the agent. Its provider chooses the format.
     pub fn version(&self) -> &str {
         &self.0.version
     }
 
-    /// Returns the interfaces, the preferred one first. It has at least one element.
+    /// Returns the interfaces, the preferred one first. There is at least one.
     ///
-    /// They are the `supportedInterfaces` of A2A 1.0, or else `url` and `additionalInterfaces` of A2A 0.3.
+    /// They come from `supportedInterfaces` (A2A 1.0), or else from `url` and `additionalInterfaces` (A2A 0.3).
     pub fn interfaces(&self) -> &[AgentInterface] {
         &self.0.interfaces
     }
@@ -105,12 +105,12 @@ impl AgentCard {
         &self.0.capabilities
     }
 
-    /// Returns the media types of input that all skills accept, unless a skill has its own.
+    /// Returns the media types of input that a skill accepts if it has none of its own.
     pub fn default_input_modes(&self) -> &[String] {
         &self.0.input_modes
     }
 
-    /// Returns the media types of output that all skills produce, unless a skill has its own.
+    /// Returns the media types of output that a skill produces if it has none of its own.
     pub fn default_output_modes(&self) -> &[String] {
         &self.0.output_modes
     }
@@ -120,8 +120,8 @@ impl AgentCard {
         &self.0.skills
     }
 
-    /// Returns the whole card, with the fields that this type has no method for, such as the security schemes. They are
-    /// not validated.
+    /// Returns the card as JSON. Fields for which this type has no method, such as the security schemes, are not
+    /// validated.
     pub fn json(&self) -> &Value {
         &self.0.json
     }
@@ -145,7 +145,7 @@ impl AgentInterface {
         &self.url
     }
 
-    /// Returns the binding of the protocol: `JSONRPC`, `GRPC`, `HTTP+JSON`, or another one.
+    /// Returns the binding of the protocol, such as `JSONRPC`, `GRPC` or `HTTP+JSON`.
     pub fn binding(&self) -> &str {
         &self.binding
     }
@@ -221,12 +221,12 @@ impl AgentSkill {
         &self.examples
     }
 
-    /// Returns the media types of input, or `None` for those of the agent.
+    /// Returns the media types of input, or `None` if the skill uses the defaults of the agent.
     pub fn input_modes(&self) -> Option<&[String]> {
         self.input_modes.as_deref()
     }
 
-    /// Returns the media types of output, or `None` for those of the agent.
+    /// Returns the media types of output, or `None` if the skill uses the defaults of the agent.
     pub fn output_modes(&self) -> Option<&[String]> {
         self.output_modes.as_deref()
     }

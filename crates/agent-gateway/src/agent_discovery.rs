@@ -3,12 +3,12 @@ use std::future::IntoFuture;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, iter};
 
-use crate::agent_card::{AgentCard, AgentCardError, Source};
+use crate::agent_card::{AgentCard, AgentCardError, RequestContext};
 use crate::core::Core;
 use crate::filter::Filter;
 use crate::principal::Principal;
 use crate::server::AgentAddress;
-use crate::transport::Correlation;
+use crate::transport::CorrelationId;
 
 /// A filter for agents. The default selects all agents.
 ///
@@ -27,25 +27,26 @@ pub struct Agent {
     card: AgentCard,
 }
 
-/// The result of listing agents: those whose card is valid, and the errors of the others.
+/// The result of listing agents: the agents with a valid card, and the errors of the others.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Agents {
     /// The agents, in the order of the directory.
     pub agents: Vec<Agent>,
-    /// The errors of entries of the directory that are not valid; then those of the agents, in their order, each of which
-    /// names its agent ([`AgentCardError::agent`]).
+    /// The errors of invalid entries of the directory, and then the errors of agents, in the order of the agents. Each
+    /// error of an agent names the agent ([`AgentCardError::agent`]).
     pub errors: Vec<AgentCardError>,
 }
 
-/// A list of agents that is requested when it is awaited: see [`Gateway::list_agents`](crate::Gateway::list_agents).
+/// A request for the list of agents, which starts when it is awaited: see
+/// [`Gateway::list_agents`](crate::Gateway::list_agents).
 #[must_use = "no request is sent before it is awaited"]
 #[derive(Debug)]
 pub struct AgentDiscovery<'a> {
     gateway: &'a Core,
     principal: &'a Principal,
     filter: &'a AgentFilter,
-    correlation: Correlation,
+    correlation: CorrelationId,
     strict: bool,
 }
 
@@ -55,13 +56,14 @@ impl AgentFilter {
         Self::default()
     }
 
-    /// Selects the agents with this id. Call it again to select more. Other agents receive no request.
+    /// Selects the agents with this id. Further calls select further ids. Agents with other ids receive no request.
     pub fn with_agent(mut self, id: impl Into<String>) -> Self {
         self.0.ids.insert(id.into());
         self
     }
 
-    /// Selects agents by the name on their card. Call it again to select more. An agent must match both filters.
+    /// Selects agents by the name on their card. Further calls select further names. If ids are also selected, an agent
+    /// must match both.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.0.names.insert(name.into());
         self
@@ -87,7 +89,7 @@ impl Agent {
 
 impl<'a> AgentDiscovery<'a> {
     pub(crate) fn new(gateway: &'a Core, principal: &'a Principal, filter: &'a AgentFilter) -> Self {
-        Self { gateway, principal, filter, correlation: Correlation::random(), strict: false }
+        Self { gateway, principal, filter, correlation: CorrelationId::random(), strict: false }
     }
 
     /// Makes the discovery fail at the first invalid entry or card.
@@ -96,40 +98,40 @@ impl<'a> AgentDiscovery<'a> {
         self
     }
 
-    /// Sets the correlation id (`x-correlation-id`), which the gateway and the agents write to their logs. The default is a
-    /// random UUID.
+    /// Sets the correlation id (`x-correlation-id`). The gateway and the agents write it to their logs. The default is
+    /// a random UUID.
     pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
-        self.correlation = Correlation(id.into());
+        self.correlation = CorrelationId(id.into());
         self
     }
 
     async fn run(self) -> Result<Agents, AgentCardError> {
         let Self { gateway, principal, filter: AgentFilter(filter), correlation, strict } = self;
         let listed = gateway.directory.agents_for(principal).await.map_err(AgentCardError::directory)?;
-        let mut found =
+        let mut result =
             Agents { agents: Vec::new(), errors: listed.errors.into_iter().map(AgentCardError::entry).collect() };
-        let addresses = listed.entries.into_iter().chain(gateway.agents.added.clone()).collect();
-        let addresses = filter.selected(addresses, AgentAddress::id).map_err(AgentCardError::unlisted)?;
-        let source = Source { identities: &gateway.identities, principal, correlation: &correlation };
-        let mut cards = iter(addresses.into_iter().enumerate())
-            .map(|(place, address)| async move {
-                let card = card(gateway, &address, source).await;
-                (place, card.map(|card| Agent { address, card }))
+        let addresses = listed.entries.into_iter().chain(gateway.agents.added_agents.clone()).collect();
+        let addresses = filter.select(addresses, AgentAddress::id).map_err(AgentCardError::unlisted)?;
+        let context = RequestContext { identities: &gateway.identities, principal, correlation: &correlation };
+        let mut requests = iter(addresses.into_iter().enumerate())
+            .map(|(index, address)| async move {
+                let card = fetch_card(gateway, &address, context).await;
+                (index, card.map(|card| Agent { address, card }))
             })
             .buffer_unordered(gateway.parallel_servers);
         let mut outcomes = Vec::new();
-        while let Some((place, outcome)) = cards.next().await {
-            outcomes.push((place, outcome));
+        while let Some((index, outcome)) = requests.next().await {
+            outcomes.push((index, outcome));
         }
-        outcomes.sort_by_key(|(place, _)| *place);
+        outcomes.sort_by_key(|(index, _)| *index);
         for (_, outcome) in outcomes {
             match outcome {
-                Ok(agent) if filter.admits(agent.card.name()) => found.agents.push(agent),
+                Ok(agent) if filter.matches_name(agent.card.name()) => result.agents.push(agent),
                 Ok(_) => {}
-                Err(error) => found.errors.push(error),
+                Err(error) => result.errors.push(error),
             }
         }
-        if strict && !found.errors.is_empty() { Err(found.errors.swap_remove(0)) } else { Ok(found) }
+        if strict && !result.errors.is_empty() { Err(result.errors.swap_remove(0)) } else { Ok(result) }
     }
 }
 
@@ -142,9 +144,13 @@ impl<'a> IntoFuture for AgentDiscovery<'a> {
     }
 }
 
-/// Returns the card of an agent, within the time limit of a discovery.
-async fn card(gateway: &Core, agent: &AgentAddress, source: Source<'_>) -> Result<AgentCard, AgentCardError> {
-    let longest = gateway.discovery_timeout;
-    let card = tokio::time::timeout(longest, gateway.agents.card(agent, source)).await;
-    card.unwrap_or_else(|_| Err(AgentCardError::timeout(agent, longest)))
+/// Returns the card of an agent. Fails after the time limit of a discovery.
+async fn fetch_card(
+    gateway: &Core,
+    agent: &AgentAddress,
+    context: RequestContext<'_>,
+) -> Result<AgentCard, AgentCardError> {
+    let timeout = gateway.discovery_timeout;
+    let card = tokio::time::timeout(timeout, gateway.agents.card(agent, context)).await;
+    card.unwrap_or_else(|_| Err(AgentCardError::timeout(agent, timeout)))
 }

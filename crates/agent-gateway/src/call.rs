@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use crate::authorization::within;
+use crate::authorization::timeout_without_logins;
 use crate::core::Core;
 use crate::error::GatewayError;
 use crate::principal::Principal;
@@ -14,7 +14,7 @@ use crate::progress::{OnProgress, Progress};
 use crate::result::ToolResult;
 use crate::tool::Tool;
 use crate::tool_cache::SessionKey;
-use crate::transport::Correlation;
+use crate::transport::CorrelationId;
 
 /// A call that starts when it is awaited: see [`Gateway::call_tool`](crate::Gateway::call_tool). Dropping the future
 /// before there is a result sends a cancellation to the server.
@@ -24,7 +24,7 @@ pub struct ToolCall<'a> {
     tool: &'a Tool,
     principal: &'a Principal,
     arguments: Map<String, Value>,
-    correlation: Correlation,
+    correlation: CorrelationId,
     progress: Option<OnProgress>,
     timeout: Duration,
 }
@@ -36,7 +36,7 @@ impl<'a> ToolCall<'a> {
         principal: &'a Principal,
         arguments: Map<String, Value>,
     ) -> Self {
-        let (correlation, timeout) = (Correlation::random(), gateway.call_timeout);
+        let (correlation, timeout) = (CorrelationId::random(), gateway.call_timeout);
         Self { gateway, tool, principal, arguments, correlation, progress: None, timeout }
     }
 
@@ -46,32 +46,33 @@ impl<'a> ToolCall<'a> {
         self
     }
 
-    /// Sets the time limit of the call. It cannot exceed the limit of the gateway or an earlier one. Logins do not count.
+    /// Sets the time limit of the call. It can only lower the limit: a longer one has no effect. The time of logins
+    /// does not count.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.min(self.timeout);
         self
     }
 
-    /// Sets the correlation id (`x-correlation-id`), which the gateway and the server write to their logs. The default is a
-    /// random UUID.
+    /// Sets the correlation id (`x-correlation-id`). The gateway and the server write it to their logs. The default is
+    /// a random UUID.
     pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
-        self.correlation = Correlation(id.into());
+        self.correlation = CorrelationId(id.into());
         self
     }
 
     async fn run(self) -> Result<ToolResult, GatewayError> {
         let Self { gateway, tool, principal, arguments, correlation, progress, timeout } = self;
-        if !tool.server().admits(principal) {
+        if !tool.server().is_available_to(principal) {
             return Err(GatewayError::tenant(tool.server()));
         }
-        tool.check(&arguments)?;
+        tool.validate_arguments(&arguments)?;
         let key = SessionKey::new(tool.server(), principal);
-        let calling = async {
+        let call = async {
             let session = gateway.sessions.session(&key, principal).await?;
             session.call(tool.name(), arguments, correlation, progress).await
         };
-        let logins = gateway.identities.logins().of(tool.server().url(), &principal.token_request());
-        let result = within(timeout, logins, calling).await;
+        let logins = gateway.identities.logins().watch(tool.server().url(), &principal.token_request());
+        let result = timeout_without_logins(timeout, logins, call).await;
         result.unwrap_or_else(|| Err(GatewayError::timeout(tool.server(), timeout)))
     }
 }
@@ -87,7 +88,7 @@ impl<'a> IntoFuture for ToolCall<'a> {
 
 impl fmt::Debug for ToolCall<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = formatter.debug_struct("ToolCall");
-        shown.field("tool", &self.tool).field("principal", &self.principal).finish_non_exhaustive()
+        let mut debug_struct = formatter.debug_struct("ToolCall");
+        debug_struct.field("tool", &self.tool).field("principal", &self.principal).finish_non_exhaustive()
     }
 }

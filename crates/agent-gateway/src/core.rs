@@ -8,7 +8,7 @@ use crate::session::Sessions;
 use crate::tool_cache::ToolCache;
 use crate::transport::Identities;
 
-/// The state of a gateway, which its clones, calls and discoveries share.
+/// The state of a gateway. Its clones, calls and discoveries share it.
 pub(crate) struct Core {
     pub(crate) identities: Arc<Identities>,
     pub(crate) directory: Arc<dyn ServerDirectory>,
@@ -23,7 +23,7 @@ pub(crate) struct Core {
 impl fmt::Debug for Core {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { identities, directory, .. } = self;
-        let mut shown = formatter.debug_struct("Gateway");
-        shown.field("identities", identities).field("directory", directory).finish_non_exhaustive()
+        let mut debug_struct = formatter.debug_struct("Gateway");
+        debug_struct.field("identities", identities).field("directory", directory).finish_non_exhaustive()
     }
 }

@@ -28,8 +28,8 @@ pub trait CredentialSource: fmt::Debug + Send + Sync {
     /// The credentials are missing or not valid.
     async fn credentials(&self) -> Result<Credentials, CredentialError>;
 
-    /// Returns the base URL of the gateway that accepts the tokens of `principal`, if there is one. The default is that of
-    /// the [`credentials`](Credentials::with_gateway_url).
+    /// Returns the base URL of the gateway that accepts the tokens of `principal`, if there is one. The default is the
+    /// URL in the [`credentials`](Credentials::with_gateway_url).
     ///
     /// # Errors
     ///
@@ -65,45 +65,46 @@ pub struct Credentials {
     pub(crate) system_parameters: Vec<(String, String)>,
     pub(crate) user_parameters: Vec<(String, String)>,
     pub(crate) gateway_url: Option<Url>,
-    pub(crate) provider: Option<Provider>,
-    /// The authorization for each server, instead of one token service.
+    pub(crate) provider: Option<SharedProvider>,
+    /// The authorization for servers with their own authorization servers, instead of one token service.
     pub(crate) authorization: Option<McpAuthorization>,
 }
 
-/// A provider of tokens. Two values are equal if they are the same provider.
+/// A shared provider of tokens. Two values are equal if they share the same provider.
 #[derive(Clone, Debug)]
-pub(crate) struct Provider(pub(crate) Arc<dyn AsyncTokenProvider>);
+pub(crate) struct SharedProvider(pub(crate) Arc<dyn AsyncTokenProvider>);
 
-impl PartialEq for Provider {
+impl PartialEq for SharedProvider {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Eq for Provider {}
+impl Eq for SharedProvider {}
 
 impl Credentials {
-    /// Creates credentials for the client `client_id` of the token service at `token_url`, without a certificate. A TLS
-    /// sidecar in front of the service presents one.
+    /// Creates credentials for the client `client_id` of the token service at `token_url`. They have no certificate:
+    /// set one ([`with_certificate`](Self::with_certificate)), or use a TLS sidecar that presents one.
     pub fn new(token_url: Url, client_id: impl Into<String>) -> Self {
-        Self::with(Some(token_url), client_id.into())
+        Self::with_token_url(Some(token_url), client_id.into())
     }
 
     /// Creates credentials for servers that need none: requests are sent without a token, and only as the system.
     pub fn none() -> Self {
-        Self::with(None, String::new())
+        Self::with_token_url(None, String::new())
     }
 
-    /// Creates credentials whose tokens come from `provider`: a service that exchanges tokens itself, or a vault. The
-    /// requests have the [tenant](auth_core::TokenRequest::tenant) of the principal, and the
-    /// [assertion](auth_core::TokenRequest::assertion) of a user. A token of a user expires no later than the assertion.
+    /// Creates credentials whose tokens come from `provider`, such as a vault or a service that exchanges tokens
+    /// itself. Its requests contain the [tenant](auth_core::TokenRequest::tenant) of the principal, and the
+    /// [assertion](auth_core::TokenRequest::assertion) of the user. A token of a user expires no later than the
+    /// assertion.
     ///
     /// The provider needs an [identity](AsyncTokenProvider::identity) if the tokens are stored outside of the process.
     pub fn from_provider(provider: Arc<dyn AsyncTokenProvider>) -> Self {
-        Self { provider: Some(Provider(provider)), ..Self::none() }
+        Self { provider: Some(SharedProvider(provider)), ..Self::none() }
     }
 
-    fn with(token_url: Option<Url>, client_id: String) -> Self {
+    fn with_token_url(token_url: Option<Url>, client_id: String) -> Self {
         Self {
             token_url,
             client_id,
@@ -117,8 +118,8 @@ impl Credentials {
         }
     }
 
-    /// Sets the base URL of the gateway, which [`Gateway::system_token`](crate::Gateway::system_token) and
-    /// [`Gateway::user_token`](crate::Gateway::user_token) return next to the token.
+    /// Sets the base URL of the gateway. [`Gateway::system_token`](crate::Gateway::system_token) and
+    /// [`Gateway::user_token`](crate::Gateway::user_token) return it with the token.
     pub fn with_gateway_url(mut self, url: Url) -> Self {
         self.gateway_url = Some(url);
         self

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, iter};
 
-use crate::authorization::within;
+use crate::authorization::timeout_without_logins;
 use crate::core::Core;
 use crate::error::GatewayError;
 use crate::filter::Filter;
@@ -13,7 +13,7 @@ use crate::principal::Principal;
 use crate::server::Server;
 use crate::tool::Tool;
 use crate::tool_cache::SessionKey;
-use crate::transport::Correlation;
+use crate::transport::CorrelationId;
 
 /// A filter for tools. The default selects all tools.
 ///
@@ -27,15 +27,15 @@ pub struct ToolFilter(Filter);
 
 /// The result of a discovery: the tools, and the errors of the servers that failed.
 ///
-/// A server may have both: a tool that is not valid, or a list that does not end, is an error, and the other tools of the
-/// server are listed.
+/// A server can have both: an invalid tool, or a list that does not end, is an error, but the other tools of the server
+/// are listed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Discovered {
     /// The tools, in the order of their servers.
     pub tools: Vec<Tool>,
-    /// The errors of entries of the directory that are not valid; then those of the servers, in their order, each of which
-    /// names its server ([`GatewayError::server`]).
+    /// The errors of invalid entries of the directory, and then the errors of servers, in the order of the servers.
+    /// Each error of a server names the server ([`GatewayError::server`]).
     pub errors: Vec<GatewayError>,
 }
 
@@ -46,7 +46,7 @@ pub struct Discovery<'a> {
     gateway: &'a Core,
     principal: &'a Principal,
     filter: &'a ToolFilter,
-    correlation: Correlation,
+    correlation: CorrelationId,
     strict: bool,
 }
 
@@ -56,13 +56,13 @@ impl ToolFilter {
         Self::default()
     }
 
-    /// Selects the servers with this id. Call it again to select more. Other servers receive no request.
+    /// Selects the servers with this id. Further calls select further ids. Servers with other ids receive no request.
     pub fn with_server(mut self, id: impl Into<String>) -> Self {
         self.0.ids.insert(id.into());
         self
     }
 
-    /// Selects tools by the name on their server. Call it again to select more.
+    /// Selects tools by the name on their server. Further calls select further names.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.0.names.insert(name.into());
         self
@@ -71,37 +71,37 @@ impl ToolFilter {
 
 impl<'a> Discovery<'a> {
     pub(crate) fn new(gateway: &'a Core, principal: &'a Principal, filter: &'a ToolFilter) -> Self {
-        Self { gateway, principal, filter, correlation: Correlation::random(), strict: false }
+        Self { gateway, principal, filter, correlation: CorrelationId::random(), strict: false }
     }
 
-    /// Makes the discovery fail if a server fails, or if a tool is not valid.
+    /// Makes the discovery fail at the first invalid entry, failing server or invalid tool.
     pub fn strict(mut self) -> Self {
         self.strict = true;
         self
     }
 
-    /// Sets the correlation id (`x-correlation-id`), which the gateway and the servers write to their logs. The default is a
-    /// random UUID.
+    /// Sets the correlation id (`x-correlation-id`). The gateway and the servers write it to their logs. The default is
+    /// a random UUID.
     pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
-        self.correlation = Correlation(id.into());
+        self.correlation = CorrelationId(id.into());
         self
     }
 
     async fn run(self) -> Result<Discovered, GatewayError> {
         let Self { gateway, principal, filter: ToolFilter(filter), correlation, strict } = self;
         let listed = gateway.directory.servers_for(principal).await.map_err(GatewayError::directory)?;
-        let invalid: Vec<_> = listed.errors.into_iter().map(GatewayError::entry).collect();
-        let invalid = if strict { no_errors(invalid)? } else { invalid };
-        let servers = filter.selected(listed.entries, Server::id).map_err(GatewayError::unlisted)?;
+        let entry_errors: Vec<_> = listed.errors.into_iter().map(GatewayError::entry).collect();
+        let entry_errors = if strict { fail_at_first(entry_errors)? } else { entry_errors };
+        let servers = filter.select(listed.entries, Server::id).map_err(GatewayError::unlisted)?;
         let correlation = &correlation;
-        let mut lists = iter(servers.into_iter().enumerate())
-            .map(|(place, server)| async move {
-                let list = list(gateway, &server, principal, correlation).await;
-                (place, list.map(|list| (server, list)))
+        let mut requests = iter(servers.into_iter().enumerate())
+            .map(|(index, server)| async move {
+                let list = fetch_list(gateway, &server, principal, correlation).await;
+                (index, list.map(|list| (server, list)))
             })
             .buffer_unordered(gateway.parallel_servers);
-        let mut found = Vec::new();
-        while let Some((place, list)) = lists.next().await {
+        let mut lists = Vec::new();
+        while let Some((index, list)) = requests.next().await {
             let list = match list {
                 Err(error) if strict => return Err(error),
                 list => list,
@@ -111,14 +111,14 @@ impl<'a> Discovery<'a> {
             {
                 return Err(error);
             }
-            found.push((place, list));
+            lists.push((index, list));
         }
-        found.sort_by_key(|(place, _)| *place);
-        let mut discovered = Discovered { tools: Vec::new(), errors: invalid };
-        for (_, list) in found {
+        lists.sort_by_key(|(index, _)| *index);
+        let mut discovered = Discovered { tools: Vec::new(), errors: entry_errors };
+        for (_, list) in lists {
             match list {
                 Ok((server, list)) => {
-                    discovered.tools.extend(list.tools.iter().filter(|tool| filter.admits(tool.name())).cloned());
+                    discovered.tools.extend(list.tools.iter().filter(|tool| filter.matches_name(tool.name())).cloned());
                     discovered.errors.extend(list.errors(&server));
                 }
                 Err(error) => discovered.errors.push(error),
@@ -137,19 +137,19 @@ impl<'a> IntoFuture for Discovery<'a> {
     }
 }
 
-/// Returns the first error, if there is one.
-fn no_errors(errors: Vec<GatewayError>) -> Result<Vec<GatewayError>, GatewayError> {
+/// Fails with the first error, if there is one.
+fn fail_at_first(errors: Vec<GatewayError>) -> Result<Vec<GatewayError>, GatewayError> {
     errors.into_iter().next().map_or(Ok(Vec::new()), Err)
 }
 
 /// Returns all tools of one server, from the cache or from the server.
-async fn list(
+async fn fetch_list(
     gateway: &Core,
     server: &Server,
     principal: &Principal,
-    correlation: &Correlation,
+    correlation: &CorrelationId,
 ) -> Result<Arc<ToolList>, GatewayError> {
-    if !server.admits(principal) {
+    if !server.is_available_to(principal) {
         return Err(GatewayError::tenant(server));
     }
     let (key, tool_cache) = (SessionKey::new(server, principal), &gateway.tool_cache);
@@ -157,11 +157,11 @@ async fn list(
         return Ok(tools);
     }
     let epoch = tool_cache.epoch();
-    let asking = async { gateway.sessions.session(&key, principal).await?.tools(correlation).await };
-    let longest = gateway.discovery_timeout;
-    let logins = gateway.identities.logins().of(server.url(), &principal.token_request());
-    let tools = within(longest, logins, asking).await;
-    let tools = Arc::new(tools.unwrap_or_else(|| Err(GatewayError::timeout(server, longest)))?);
-    tool_cache.keep(&key, &tools, epoch);
+    let request = async { gateway.sessions.session(&key, principal).await?.tools(correlation).await };
+    let timeout = gateway.discovery_timeout;
+    let logins = gateway.identities.logins().watch(server.url(), &principal.token_request());
+    let tools = timeout_without_logins(timeout, logins, request).await;
+    let tools = Arc::new(tools.unwrap_or_else(|| Err(GatewayError::timeout(server, timeout)))?);
+    tool_cache.insert(&key, &tools, epoch);
     Ok(tools)
 }

@@ -13,7 +13,7 @@ use crate::authorization::AuthorizationError;
 use crate::credentials::CredentialError;
 use crate::result::ToolResult;
 use crate::server::Server;
-use crate::transport::{TransportError, is_substitute, shown};
+use crate::transport::{TransportError, is_replacement_error, sanitize};
 
 /// An error of listing or calling tools. It never shows a token, a key, an argument or a result.
 #[derive(Debug, thiserror::Error)]
@@ -109,15 +109,15 @@ impl GatewayError {
     }
 
     pub(crate) fn arguments(server: &Server, tool: &str, problem: &str) -> Self {
-        Kind::Arguments { server: server.clone(), tool: shown(tool), problem: shown(problem) }.into()
+        Kind::Arguments { server: server.clone(), tool: sanitize(tool), problem: sanitize(problem) }.into()
     }
 
     pub(crate) fn malformed(server: &Server, tool: &str, problem: &str) -> Self {
-        Kind::Malformed { server: server.clone(), tool: shown(tool), problem: shown(problem) }.into()
+        Kind::Malformed { server: server.clone(), tool: sanitize(tool), problem: sanitize(problem) }.into()
     }
 
     pub(crate) fn tool(server: &Server, tool: &str, result: ToolResult) -> Self {
-        Kind::Tool { server: server.clone(), tool: shown(tool), result }.into()
+        Kind::Tool { server: server.clone(), tool: sanitize(tool), result }.into()
     }
 
     pub(crate) fn transport(server: &Server, error: TransportError) -> Self {
@@ -136,7 +136,7 @@ impl GatewayError {
     pub(crate) fn service(server: &Server, error: ServiceError) -> Self {
         match error {
             ServiceError::McpError(error) => Self::refused(server, &error),
-            ServiceError::TransportSend(error) => Self::dynamic(server, error),
+            ServiceError::TransportSend(error) => Self::transport_send(server, error),
             ServiceError::TransportClosed | ServiceError::Cancelled { .. } => {
                 Kind::Closed { server: server.clone() }.into()
             }
@@ -145,39 +145,42 @@ impl GatewayError {
     }
 
     /// Maps an error of the start of a session.
-    pub(crate) fn beginning(server: &Server, error: ClientInitializeError) -> Self {
+    pub(crate) fn session_start(server: &Server, error: ClientInitializeError) -> Self {
         match error {
             ClientInitializeError::JsonRpcError(error) => Self::refused(server, &error),
-            ClientInitializeError::TransportError { error, .. } => Self::dynamic(server, error),
+            ClientInitializeError::TransportError { error, .. } => Self::transport_send(server, error),
             ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::Cancelled => {
                 Kind::Closed { server: server.clone() }.into()
             }
-            ClientInitializeError::LegacyFallbackFailed { fallback, .. } => Self::beginning(server, *fallback),
+            ClientInitializeError::LegacyFallbackFailed { fallback, .. } => Self::session_start(server, *fallback),
             ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. } => {
                 let versions: Vec<_> = server_supported.iter().map(ProtocolVersion::as_str).collect();
-                let versions = shown(&versions.join(", "));
+                let versions = sanitize(&versions.join(", "));
                 Self::protocol(server, format!("it supports only versions that this client does not: {versions}"))
             }
-            _ => Self::protocol(server, "it does not begin a session"),
+            _ => Self::protocol(server, "it does not start a session"),
         }
     }
 
     fn refused(server: &Server, error: &rmcp::ErrorData) -> Self {
-        if is_substitute(error) {
+        if is_replacement_error(error) {
             return Self::protocol(server, error.message.as_ref());
         }
-        Kind::Refused { server: server.clone(), code: error.code.0, message: shown(&error.message) }.into()
+        Kind::Refused { server: server.clone(), code: error.code.0, message: sanitize(&error.message) }.into()
     }
 
-    fn dynamic(server: &Server, error: DynamicTransportError) -> Self {
+    fn transport_send(server: &Server, error: DynamicTransportError) -> Self {
         match error.error.downcast::<StreamableHttpError<TransportError>>().map(|error| *error) {
             Ok(StreamableHttpError::Client(error)) => Self::transport(server, error),
             Ok(StreamableHttpError::SessionExpired) => {
                 Kind::Status { server: server.clone(), status: 404, message: None }.into()
             }
-            Ok(StreamableHttpError::UnexpectedContentType(stated)) => {
-                let stated = shown(stated.as_deref().unwrap_or_default());
-                Self::protocol(server, format!("the response is neither JSON nor an event stream, but `{stated}`"))
+            Ok(StreamableHttpError::UnexpectedContentType(content_type)) => {
+                let content_type = sanitize(content_type.as_deref().unwrap_or_default());
+                Self::protocol(
+                    server,
+                    format!("the response is neither JSON nor an event stream, but `{content_type}`"),
+                )
             }
             Ok(StreamableHttpError::UnexpectedServerResponse(problem)) => Self::protocol(server, problem),
             Ok(_) | Err(_) => Kind::Closed { server: server.clone() }.into(),
@@ -229,8 +232,8 @@ impl GatewayError {
         }
     }
 
-    /// Returns the error of the authorization for a server that has its own authorization server, or `None` for another
-    /// error. The request was not executed.
+    /// Returns the error of the authorization for a server with its own authorization server, or `None` for another
+    /// error. The server did not execute the request.
     pub fn authorization_error(&self) -> Option<&AuthorizationError> {
         match &*self.0 {
             Kind::Authorization { source, .. } => Some(source),
@@ -238,12 +241,12 @@ impl GatewayError {
         }
     }
 
-    /// Returns true if the server was listed for another tenant than that of the principal. Nothing was sent.
+    /// Returns true if the server was listed for a tenant other than the tenant of the principal. Nothing was sent.
     pub fn is_wrong_tenant(&self) -> bool {
         matches!(*self.0, Kind::Tenant { .. })
     }
 
-    /// Returns true if a fragment of a tenant names another origin than that of the gateway: see
+    /// Returns true if a fragment of a tenant names an origin other than the origin of the gateway: see
     /// [`CredentialError::is_foreign_origin`]. No token was sent.
     pub fn is_foreign_origin(&self) -> bool {
         let causes = std::iter::successors(self.source(), |&error| error.source());
@@ -264,8 +267,8 @@ impl GatewayError {
         }
     }
 
-    /// Returns true if the server rejected the token and the token that replaced it. If no replacement could be obtained,
-    /// the rejection of the first token is enough.
+    /// Returns true if the server rejected the token and its replacement. If no replacement could be obtained, the
+    /// rejection of the first token is enough.
     pub fn is_unauthorized(&self) -> bool {
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {
@@ -312,12 +315,12 @@ impl GatewayError {
         matches!(*self.0, Kind::Protocol { .. } | Kind::Malformed { .. })
     }
 
-    /// Returns true if a user logs in, so that the session can be started afterwards.
+    /// Returns true if a login is in progress. The session can be started after the login.
     pub(crate) fn is_login_in_progress(&self) -> bool {
         matches!(*self.0, Kind::LoginInProgress { .. })
     }
 
-    /// Returns true if the server has responded, but not as expected.
+    /// Returns true if the server has responded with an error or an invalid response.
     pub(crate) fn is_response(&self) -> bool {
         matches!(*self.0, Kind::Status { .. } | Kind::Refused { .. } | Kind::Protocol { .. })
     }

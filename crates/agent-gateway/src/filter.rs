@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-/// Selected ids in the directory, and selected names. An empty set selects all.
+/// A filter by id in the directory and by name. An empty set selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
     pub(crate) ids: BTreeSet<String>,
@@ -8,16 +8,19 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Returns the selected entries, or the first id that is not listed.
-    pub(crate) fn selected<T>(&self, mut listed: Vec<T>, id: impl Fn(&T) -> &str) -> Result<Vec<T>, &str> {
-        if let Some(unlisted) = self.ids.iter().find(|wanted| !listed.iter().any(|entry| id(entry) == **wanted)) {
-            return Err(unlisted);
+    /// Returns the entries with a selected id. Fails with the first selected id that is not listed.
+    pub(crate) fn select<T>(&self, mut listed: Vec<T>, id: impl Fn(&T) -> &str) -> Result<Vec<T>, &str> {
+        if let Some(unlisted_id) =
+            self.ids.iter().find(|selected_id| !listed.iter().any(|entry| id(entry) == **selected_id))
+        {
+            return Err(unlisted_id);
         }
         listed.retain(|entry| self.ids.is_empty() || self.ids.contains(id(entry)));
         Ok(listed)
     }
 
-    pub(crate) fn admits(&self, name: &str) -> bool {
+    /// Returns true if the name is selected.
+    pub(crate) fn matches_name(&self, name: &str) -> bool {
         self.names.is_empty() || self.names.contains(name)
     }
 }

@@ -58,8 +58,8 @@ impl Gateway {
     ///   [`is_credentials`](crate::GatewayError::is_credentials) and [`is_connect`](crate::GatewayError::is_connect):
     ///   the tool was not called.
     /// - [`authorization_error`](crate::GatewayError::authorization_error): the server requires a token that was not
-    ///   obtained, or that it does not accept. The tool was not called.
-    /// - All other errors: the server refused the call, or there is no valid response. The tool may have run.
+    ///   obtained, or that the server does not accept. The tool was not called.
+    /// - All other errors: the server refused the call, or did not send a valid response. The tool may have run.
     pub fn call_tool<'a>(
         &'a self,
         tool: &'a Tool,
@@ -69,11 +69,11 @@ impl Gateway {
         ToolCall::new(&self.0, tool, principal, arguments)
     }
 
-    /// Lists the A2A agents for `principal`, and fetches their cards in parallel. The result contains the agents whose card
-    /// is valid, and the errors of the others, unless the list is [`strict`](AgentDiscovery::strict).
+    /// Lists the A2A agents for `principal`, and fetches their cards in parallel. The result contains the agents whose
+    /// card is valid, and the errors of the others, unless the list is [`strict`](AgentDiscovery::strict).
     ///
-    /// A card is cached as long as its server says (`Cache-Control`), or else as long as a tool list. Then a
-    /// conditional request revalidates it, if it has an entity tag.
+    /// A card is cached for the lifetime that its server specifies (`Cache-Control`), or else for the lifetime of tool
+    /// lists. After that, it is requested again, with its entity tag if it has one.
     ///
     /// # Errors
     ///
@@ -85,8 +85,8 @@ impl Gateway {
     /// Deletes all cached tool lists, agent cards and directories, so that the next discovery sends requests.
     pub fn evict(&self) {
         self.0.directory.evict();
-        self.0.tool_cache.forget_all();
-        self.0.agents.cache.forget_all();
+        self.0.tool_cache.invalidate_all();
+        self.0.agents.cache.invalidate_all();
     }
 
     /// Deletes all tokens from the cache. The next request obtains a new token.
@@ -95,7 +95,7 @@ impl Gateway {
     ///
     /// [`TokenError::is_cache`]: the cache could not be cleared, so its tokens may be used again.
     pub async fn clear_tokens(&self) -> Result<(), TokenError> {
-        let Some((identity, _)) = self.0.identities.known() else { return Ok(()) };
+        let Some((identity, _)) = self.0.identities.cached() else { return Ok(()) };
         match (&identity.tokens, &identity.authorizer) {
             (Some(tokens), _) => tokens.clear().await,
             (None, Some(authorizer)) => authorizer.clear().await,

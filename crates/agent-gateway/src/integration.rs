@@ -1,6 +1,6 @@
-//! The integration gateway: everything that is specific to one product, behind
-//! [`CredentialSource`](crate::CredentialSource) and [`ServerDirectory`](crate::ServerDirectory). The names of its fields,
-//! variables and paths, and what its token service requires, occur nowhere else in this crate.
+//! The integration gateway: the code for one product, behind [`CredentialSource`](crate::CredentialSource) and
+//! [`ServerDirectory`](crate::ServerDirectory). The rest of this crate contains neither the names of the product's
+//! fields, variables and paths nor the requirements of its token service.
 
 mod binding;
 mod destinations;
@@ -22,19 +22,19 @@ pub use environment::Environment;
 
 /// The resource of all tokens (RFC 8707, section 2).
 const RESOURCE: &str = "urn:sap:identity:application:provider:name:agent-gateway";
-/// A parameter of the requests for tokens of the system.
+/// A parameter that requests for tokens of the system must have.
 const SYSTEM_PARAMETER: (&str, &str) = ("response_type", "token");
-/// A parameter of the requests for tokens of users.
+/// A parameter that requests for tokens of users must have.
 const USER_PARAMETER: (&str, &str) = ("token_format", "jwt");
 /// The path prefix of all servers behind a gateway.
-const PATH: &str = "/v1/mcp";
+const SERVER_PATH_PREFIX: &str = "/v1/mcp";
 
 /// The characters of a path segment that need no encoding (RFC 3986, section 2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT_CHARACTERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Returns a text, encoded as a path segment.
-fn segment(text: &str) -> PercentEncode<'_> {
-    utf8_percent_encode(text, SEGMENT)
+fn encode_segment(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, SEGMENT_CHARACTERS)
 }
 
 /// Returns credentials for the token service of the gateway.
@@ -46,21 +46,22 @@ fn credentials(token_url: Url, client_id: &str) -> Credentials {
 }
 
 impl Gateway {
-    /// Returns a builder that uses the [`ServiceBinding`], or the [`Environment`] if no binding exists, or else the
-    /// [`Destinations`] of the tenants.
+    /// Returns a builder that uses the first of these sources that exists: the [`ServiceBinding`], the [`Environment`],
+    /// or the [`Destinations`] of the tenants.
     ///
     /// # Errors
     ///
-    /// None of them exists, or the one that exists is not valid. An invalid one is not replaced by the next.
+    /// No source exists, or the first source that exists is not valid. An invalid source is not replaced by the next
+    /// one.
     pub fn from_environment() -> Result<GatewayBuilder, CredentialError> {
         let binding = ServiceBinding::from_environment();
-        match binding.find() {
+        match binding.find_credentials_file() {
             Ok(_) => Ok(Self::builder(binding.clone(), binding)),
-            Err(error) if error.is_no_binding() && Environment::is_there() => {
+            Err(error) if error.is_no_binding() && Environment::is_configured() => {
                 let environment = Environment::read()?;
                 Ok(Self::builder(environment.clone(), environment))
             }
-            Err(error) if error.is_no_binding() && Destinations::is_there() => {
+            Err(error) if error.is_no_binding() && Destinations::is_configured() => {
                 let destinations = Destinations::from_environment()?;
                 Ok(Self::builder(destinations.clone(), destinations))
             }
@@ -84,12 +85,12 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// `ord_id` or `tenant` is empty, `.` or `..`, or `gateway` cannot have a path.
+    /// `ord_id` or `tenant` is empty, `.` or `..`, or `gateway` is a URL that cannot have a path.
     pub fn behind(gateway: &Url, ord_id: &str, tenant: &str) -> Result<Self, url::ParseError> {
         let mut url = gateway.clone();
         let root = url.path().trim_end_matches('/');
-        let root = root.strip_suffix(PATH).unwrap_or(root);
-        let path = format!("{root}{PATH}/{}/{}", segment(ord_id), segment(tenant));
+        let root = root.strip_suffix(SERVER_PATH_PREFIX).unwrap_or(root);
+        let path = format!("{root}{SERVER_PATH_PREFIX}/{}/{}", encode_segment(ord_id), encode_segment(tenant));
         url.set_path(&path);
         // Parsing removes `.` and `..`, and an empty segment is not valid.
         if url.path() != path || ord_id.is_empty() || tenant.is_empty() {

@@ -1,15 +1,15 @@
-//! A client for MCP tools and A2A agents behind a gateway, for agents. It lists the tools of many servers in parallel and
-//! calls them with a token of the system or of a user.
+//! A client for agents that use MCP tools and A2A agents behind a gateway. It lists the tools of many servers in
+//! parallel, and calls them with a token of the system or of a user.
 //!
-//! - [`Gateway`] lists and calls tools. Sessions are reused; tokens are cached and refreshed before they expire. A
-//!   token that a server rejects is replaced once, also within a session.
+//! - [`Gateway`] lists and calls tools. Sessions are reused; tokens are cached and refreshed before they expire. If a
+//!   server rejects a token, the token is replaced once, also within a session.
 //! - [`CredentialSource`] provides the credentials of the agent: a [`ServiceBinding`], the [`Environment`], or
-//!   [`Credentials`] of the caller. A certificate that is replaced on disk takes effect within seconds.
-//! - [`McpAuthorization`] obtains tokens for servers that are not behind a gateway, at the authorization server of each.
-//! - [`ServerDirectory`] lists the servers and the agents. [`Destinations`] provides those of several tenants, and their
-//!   credentials.
-//! - [`Principal`] is the identity of a call: the system or a user, of a tenant if there are several. A call with a missing
-//!   user assertion fails, and is not made as the system.
+//!   [`Credentials`] of the caller. A new certificate on disk takes effect within seconds.
+//! - [`McpAuthorization`] obtains tokens for servers that are not behind a gateway, from their authorization servers.
+//! - [`ServerDirectory`] lists the servers and the agents. [`Destinations`] provides the servers, agents and
+//!   credentials of several tenants.
+//! - [`Principal`] is the identity of a call: the system or a user, optionally of a tenant. A call without the
+//!   assertion of its user fails; it does not run as the system.
 //! - [`Gateway::list_agents`] fetches the cards of A2A agents and validates them ([`AgentCard`]).
 //!
 //! ```no_run
@@ -17,14 +17,14 @@
 //! use auth_core::Secret;
 //! use serde_json::json;
 //!
-//! # async fn example(token_of_the_user: Secret) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(user_token: Secret) -> Result<(), Box<dyn std::error::Error>> {
 //! let gateway = Gateway::from_environment()?.build();
-//! let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).await?;
-//! for error in &found.errors {
+//! let discovered = gateway.list_tools(&Principal::System, &ToolFilter::new()).await?;
+//! for error in &discovered.errors {
 //!     eprintln!("{error}");
 //! }
-//! let user = Principal::User(User::new(token_of_the_user)?);
-//! if let Some(tool) = found.tools.iter().find(|tool| tool.name() == "find_order") {
+//! let user = Principal::User(User::new(user_token)?);
+//! if let Some(tool) = discovered.tools.iter().find(|tool| tool.name() == "find_order") {
 //!     let arguments = json!({ "number": 42 }).as_object().cloned().unwrap_or_default();
 //!     println!("{}", gateway.call_tool(tool, &user, arguments).await?.text());
 //! }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::error::GatewayError;
 use crate::server::Server;
 use crate::tool::Tool;
-use crate::transport::Removed;
+use crate::transport::RemovedTools;
 
 /// The maximum number of pages of a list.
 const MAX_PAGES: usize = 1000;
@@ -22,8 +22,8 @@ const MAX_COST: usize = 20 * 1024 * 1024;
 const MAX_EMPTY_PAGES: usize = 20;
 /// The maximum length of a cursor, in bytes. It is sent back to the server.
 const MAX_CURSOR_BYTES: usize = 16 * 1024;
-/// The maximum number of tools that are named as not valid.
-const MAX_NAMED: usize = 100;
+/// The maximum number of problems of single tools that are reported.
+const MAX_TOOL_PROBLEMS: usize = 100;
 /// The estimated memory of a member of an object, in bytes.
 const MEMBER_COST: usize = 120;
 
@@ -32,20 +32,20 @@ const MEMBER_COST: usize = 120;
 pub(crate) struct ToolList {
     pub(crate) tools: Vec<Tool>,
     problems: Vec<Problem>,
-    /// The lifetime that the server states, the shortest of all pages (`ttlMs`).
+    /// The lifetime that the server specifies (`ttlMs`): the shortest of all pages.
     pub(crate) lifetime: Option<Duration>,
 }
 
 #[derive(Debug)]
 enum Problem {
-    /// A tool that is not valid: its name, and the reason.
+    /// An invalid tool: its name, and the reason.
     Tool(String, String),
     /// The list ended early: the reason.
     List(String),
 }
 
-/// A list whose pages are read one after another.
-pub(crate) struct Listing<'a> {
+/// A builder of a tool list from its pages.
+pub(crate) struct ToolListBuilder<'a> {
     server: &'a Server,
     list: ToolList,
     names: HashSet<String>,
@@ -65,35 +65,35 @@ impl ToolList {
     }
 }
 
-impl<'a> Listing<'a> {
+impl<'a> ToolListBuilder<'a> {
     pub(crate) fn new(server: &'a Server) -> Self {
         let (names, cursors) = (HashSet::new(), HashSet::new());
         Self { server, list: ToolList::default(), names, cursors, pages: 0, empty_pages: 0, cost: 0 }
     }
 
-    pub(crate) fn end(self) -> ToolList {
+    pub(crate) fn build(self) -> ToolList {
         self.list
     }
 
     /// Adds a page. Returns the cursor of the next page, or `None` at the end of the list.
-    pub(crate) fn add(&mut self, page: ListToolsResult) -> Option<String> {
+    pub(crate) fn add_page(&mut self, page: ListToolsResult) -> Option<String> {
         self.pages += 1;
         if let Some(lifetime) = page.ttl_ms.map(Duration::from_millis) {
-            self.list.lifetime = Some(self.list.lifetime.map_or(lifetime, |shortest| shortest.min(lifetime)));
+            self.list.lifetime = Some(self.list.lifetime.map_or(lifetime, |current| current.min(lifetime)));
         }
-        let listed: HashSet<&str> = page.tools.iter().map(|tool| &*tool.name).collect();
-        let removed = Removed::of(page.meta.as_deref(), |name| listed.contains(name));
-        removed.0.into_iter().for_each(|(name, reason)| self.refuse(name, reason));
-        let before = self.list.tools.len();
+        let listed_names: HashSet<&str> = page.tools.iter().map(|tool| &*tool.name).collect();
+        let removed_tools = RemovedTools::from_meta(page.meta.as_deref(), |name| listed_names.contains(name));
+        removed_tools.0.into_iter().for_each(|(name, reason)| self.add_tool_problem(name, reason));
+        let previous_count = self.list.tools.len();
         for tool in page.tools {
             if let Some(reason) = self.add_tool(tool) {
                 self.list.problems.push(Problem::List(reason));
                 return None;
             }
         }
-        self.empty_pages = if self.list.tools.len() > before { 0 } else { self.empty_pages + 1 };
+        self.empty_pages = if self.list.tools.len() > previous_count { 0 } else { self.empty_pages + 1 };
         let cursor = page.next_cursor?;
-        match self.end_reason(&cursor) {
+        match self.stop_reason(&cursor) {
             None => {
                 self.cursors.insert(cursor.clone());
                 Some(cursor)
@@ -105,13 +105,13 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// Adds a tool. Returns the reason if it is the last one.
+    /// Adds a tool. Returns a reason if a limit is exceeded, so that the list ends here.
     fn add_tool(&mut self, tool: rmcp::model::Tool) -> Option<String> {
         if self.names.contains(&*tool.name) {
-            self.refuse(tool.name.into_owned(), "an earlier tool has the same name".to_owned());
+            self.add_tool_problem(tool.name.into_owned(), "an earlier tool has the same name".to_owned());
             return None;
         }
-        self.cost += cost_of(&tool);
+        self.cost += tool_cost(&tool);
         if self.list.tools.len() == MAX_TOOLS {
             return Some(format!("it has more than {MAX_TOOLS} tools"));
         }
@@ -123,14 +123,14 @@ impl<'a> Listing<'a> {
         None
     }
 
-    fn refuse(&mut self, name: String, reason: String) {
-        if self.list.problems.len() < MAX_NAMED {
+    fn add_tool_problem(&mut self, name: String, reason: String) {
+        if self.list.problems.len() < MAX_TOOL_PROBLEMS {
             self.list.problems.push(Problem::Tool(name, reason));
         }
     }
 
-    /// Returns the reason why the list does not continue with this cursor.
-    fn end_reason(&self, cursor: &str) -> Option<String> {
+    /// Returns the reason to stop before the page of this cursor, if there is one.
+    fn stop_reason(&self, cursor: &str) -> Option<String> {
         if self.cursors.contains(cursor) {
             Some("a cursor was sent twice".to_owned())
         } else if cursor.len() > MAX_CURSOR_BYTES {
@@ -146,12 +146,12 @@ impl<'a> Listing<'a> {
 }
 
 /// Returns the estimated memory of a tool.
-fn cost_of(tool: &rmcp::model::Tool) -> usize {
+fn tool_cost(tool: &rmcp::model::Tool) -> usize {
     let schema = |schema: &Arc<JsonObject>| schema.iter().map(|(name, value)| member_cost(name, value)).sum::<usize>();
-    let texts = tool.name.len() + tool.description.as_deref().map_or(0, str::len);
+    let text_bytes = tool.name.len() + tool.description.as_deref().map_or(0, str::len);
     let meta = tool.meta.iter().flat_map(|meta| meta.iter()).map(|(name, value)| member_cost(name, value));
     let output = tool.output_schema.as_ref().map_or(0, schema);
-    500 + texts + schema(&tool.input_schema) + output + meta.sum::<usize>()
+    500 + text_bytes + schema(&tool.input_schema) + output + meta.sum::<usize>()
 }
 
 fn member_cost(name: &str, value: &Value) -> usize {

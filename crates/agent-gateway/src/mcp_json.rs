@@ -8,17 +8,17 @@ use url::Url;
 use crate::credentials::CredentialError;
 use crate::server::{DirectoryError, Server, ServerDirectory};
 
-/// The members that list servers: of Claude, Cursor and most others, and of VS Code.
-const LISTS: [&str; 2] = ["mcpServers", "servers"];
+/// The members that list servers: `mcpServers` for Claude, Cursor and most other programs, `servers` for VS Code.
+const LIST_NAMES: [&str; 2] = ["mcpServers", "servers"];
 
-/// The servers of an `mcp.json` file, as editors and agents use it. It is read again for every discovery.
+/// The servers in an `mcp.json` file of an editor or agent. The file is read again for every discovery.
 ///
 /// ```json
 /// { "mcpServers": { "orders": { "url": "https://mcp.example/orders" } } }
 /// ```
 ///
-/// VS Code calls the list `servers`, and permits comments and trailing commas. The id of a server is its name. Servers
-/// that are started as a command are skipped. `headers` are not sent: the tokens come from the
+/// The file can have comments and trailing commas, and can call the list `servers`, as in VS Code. The id of a server
+/// is its name. Servers that are started as a command are skipped. `headers` are not sent: the tokens come from the
 /// [`CredentialSource`](crate::CredentialSource).
 #[derive(Clone, Debug)]
 pub struct McpJson {
@@ -26,20 +26,21 @@ pub struct McpJson {
 }
 
 impl McpJson {
-    /// Returns the directory in this file, which is not read yet.
+    /// Returns the directory in this file. The file is not read yet.
     pub fn at(file: impl Into<PathBuf>) -> Self {
         Self { file: file.into() }
     }
 
     fn read(&self) -> Result<Vec<Server>, CredentialError> {
-        let place = format!("the file {}", self.file.display());
+        let location = format!("the file {}", self.file.display());
         let text = fs::read_to_string(&self.file).map_err(|error| CredentialError::unreadable(&self.file, error))?;
         let text = without_comments(text.strip_prefix('\u{feff}').unwrap_or(&text));
-        let document: Value = serde_json::from_str(&text).map_err(|error| CredentialError::json(&place, &error))?;
-        let list = LISTS.into_iter().find_map(|list| Some((list, document.get(list)?)));
-        let (name, list) = list.ok_or_else(|| CredentialError::field(&place, LISTS[0], "an object with servers"))?;
-        let list = list.as_object().ok_or_else(|| CredentialError::field(&place, name, "an object with servers"))?;
-        list.iter().filter_map(|(id, entry)| server(&place, name, id, entry).transpose()).collect()
+        let document: Value = serde_json::from_str(&text).map_err(|error| CredentialError::json(&location, &error))?;
+        let list = LIST_NAMES.into_iter().find_map(|list| Some((list, document.get(list)?)));
+        let (name, list) =
+            list.ok_or_else(|| CredentialError::field(&location, LIST_NAMES[0], "an object with servers"))?;
+        let list = list.as_object().ok_or_else(|| CredentialError::field(&location, name, "an object with servers"))?;
+        list.iter().filter_map(|(id, entry)| server(&location, name, id, entry).transpose()).collect()
     }
 }
 
@@ -47,15 +48,15 @@ impl McpJson {
 impl ServerDirectory for McpJson {
     async fn servers(&self) -> Result<Vec<Server>, DirectoryError> {
         let directory = self.clone();
-        let reading = tokio::task::spawn_blocking(move || directory.read()).await;
-        reading.unwrap_or_else(|error| Err(CredentialError::other("the list of servers could not be read", error)))
+        let result = tokio::task::spawn_blocking(move || directory.read()).await;
+        result.unwrap_or_else(|error| Err(CredentialError::other("the list of servers could not be read", error)))
     }
 }
 
-/// Returns the server of an entry, or `None` if it is not reached over HTTP.
-fn server(place: &str, list: &str, id: &str, entry: &Value) -> Result<Option<Server>, CredentialError> {
-    let wrong = |field: &str, expected| CredentialError::field(place, format!("{list}.{id}{field}"), expected);
-    let entry: &Map<String, Value> = entry.as_object().ok_or_else(|| wrong("", "an object"))?;
+/// Returns the server of an entry, or `None` if it is disabled or not reached over HTTP.
+fn server(location: &str, list: &str, id: &str, entry: &Value) -> Result<Option<Server>, CredentialError> {
+    let field_error = |field: &str, expected| CredentialError::field(location, format!("{list}.{id}{field}"), expected);
+    let entry: &Map<String, Value> = entry.as_object().ok_or_else(|| field_error("", "an object"))?;
     let is_disabled = entry.get("disabled") == Some(&Value::Bool(true));
     let Some(url) = entry.get("url").filter(|_| !is_disabled) else {
         tracing::debug!(server = id, "skipped: it is disabled or started as a command");
@@ -63,40 +64,40 @@ fn server(place: &str, list: &str, id: &str, entry: &Value) -> Result<Option<Ser
     };
     let url = url.as_str().and_then(|url| url.trim().parse::<Url>().ok());
     let url = url.filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
-    let url = url.ok_or_else(|| wrong(".url", "an https URL"))?;
+    let url = url.ok_or_else(|| field_error(".url", "an https URL"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong(".url", "a URL without a user name and a password"));
+        return Err(field_error(".url", "a URL without a user name and a password"));
     }
     Ok(Some(Server::new(url, id)))
 }
 
-/// Returns the text with spaces instead of comments and of commas before a closing bracket, so that positions are kept.
+/// Replaces comments, and commas before a closing bracket, with spaces. Positions in errors therefore stay correct.
 fn without_comments(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
+    let mut output = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
-    let mut comma = None;
-    let (mut in_text, mut escaped) = (false, false);
+    let mut comma_position = None;
+    let (mut in_string, mut escaped) = (false, false);
     while let Some(character) = characters.next() {
         match character {
-            _ if in_text => {
-                in_text = escaped || character != '"';
+            _ if in_string => {
+                in_string = escaped || character != '"';
                 escaped = character == '\\' && !escaped;
-                plain.push(character);
+                output.push(character);
                 continue;
             }
             '/' if characters.peek() == Some(&'/') => {
-                plain.push(' ');
+                output.push(' ');
                 while characters.peek().is_some_and(|next| *next != '\n') {
                     characters.next();
-                    plain.push(' ');
+                    output.push(' ');
                 }
                 continue;
             }
             '/' if characters.peek() == Some(&'*') => {
                 let mut last = ' ';
-                plain.push(' ');
+                output.push(' ');
                 for next in characters.by_ref() {
-                    plain.push(if next == '\n' { next } else { ' ' });
+                    output.push(if next == '\n' { next } else { ' ' });
                     if (last, next) == ('*', '/') {
                         break;
                     }
@@ -105,19 +106,19 @@ fn without_comments(text: &str) -> String {
                 continue;
             }
             '}' | ']' => {
-                if let Some(at) = comma.take() {
-                    plain.replace_range(at..=at, " ");
+                if let Some(position) = comma_position.take() {
+                    output.replace_range(position..=position, " ");
                 }
             }
             _ => {}
         }
         if !character.is_whitespace() {
-            comma = (character == ',').then_some(plain.len());
+            comma_position = (character == ',').then_some(output.len());
         }
-        in_text = character == '"';
-        plain.push(character);
+        in_string = character == '"';
+        output.push(character);
     }
-    plain
+    output
 }
 
 #[cfg(test)]
@@ -141,15 +142,15 @@ mod tests {
         } }"#;
         let expected = [("`orders`".to_owned(), "https://a.test/mcp".to_owned())];
         assert_eq!(read(claude).unwrap(), expected);
-        let code = "\u{feff}{\n // of \"VS Code\"\n \"servers\": { \"orders\": { /* , \n } */ \"type\": \"http\", \
+        let vs_code = "\u{feff}{\n // of \"VS Code\"\n \"servers\": { \"orders\": { /* , \n } */ \"type\": \"http\", \
                     \"url\": \"https://a.test/mcp\", }, },\n \"inputs\": [1, ], }";
-        assert_eq!(read(code).unwrap(), expected);
+        assert_eq!(read(vs_code).unwrap(), expected);
         assert_eq!(read(r#"{ "mcpServers": {} }"#).unwrap(), []);
     }
 
     #[test]
-    fn what_is_wrong_is_named_without_values() {
-        for (text, named) in [
+    fn errors_name_the_field_but_no_value() {
+        for (text, expected) in [
             ("{", "line 1"),
             ("{}", "`mcpServers`"),
             (r#"{ "servers": [] }"#, "`servers`"),
@@ -159,7 +160,7 @@ mod tests {
             ("{ \"servers\": {\n\n \"a\" }, }", "line 3"),
         ] {
             let error = read(text).unwrap_err();
-            assert!(error.contains(named) && error.contains("mcp.json") && !error.contains("canary"), "{error}");
+            assert!(error.contains(expected) && error.contains("mcp.json") && !error.contains("canary"), "{error}");
         }
     }
 }

@@ -11,8 +11,8 @@ const DIGEST_LENGTH: usize = 16;
 
 /// A mapping between tools and names that language models accept: at most 64 ASCII letters, digits, `_` and `-`.
 ///
-/// A name consists of the beginning of the tool's name, in which `_` replaces each character that is not accepted, and
-/// a digest of server, tenant and tool name. It does not depend on other tools. Tools with the same name on different
+/// A name consists of the beginning of the tool's name, with `_` for each other character, and of a digest of the
+/// server, the tenant and the tool name. It does not depend on other tools. Tools with the same name on different
 /// servers have different names.
 ///
 /// ```
@@ -43,11 +43,11 @@ impl ModelNames {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        let accepted = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
-        let accepted = name.chars().map(|character| if accepted(character) { character } else { '_' });
-        let start: String = accepted.take(MAX_LENGTH - DIGEST_LENGTH - 1).collect();
+        let is_accepted = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+        let characters = name.chars().map(|character| if is_accepted(character) { character } else { '_' });
+        let prefix: String = characters.take(MAX_LENGTH - DIGEST_LENGTH - 1).collect();
         let digest = hash.finalize();
-        digest[..DIGEST_LENGTH / 2].iter().fold(start + "_", |text, byte| text + &format!("{byte:02x}"))
+        digest[..DIGEST_LENGTH / 2].iter().fold(prefix + "_", |text, byte| text + &format!("{byte:02x}"))
     }
 
     /// Returns the tool with this name, or `None` if there is no such tool.

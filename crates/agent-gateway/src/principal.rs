@@ -6,7 +6,7 @@ use crate::tenant::Tenant;
 
 /// The identity that lists and calls tools.
 ///
-/// A missing user is not treated as the system by accident: [`User::new`] rejects an empty assertion. Only
+/// A missing user is never treated as the system by accident: [`User::new`] rejects an empty assertion. Only
 /// [`user_or_system`](Self::user_or_system) accepts a missing assertion (`None`), and then returns the system.
 ///
 /// ```
@@ -36,10 +36,10 @@ pub struct User {
     tenant: Option<Tenant>,
 }
 
-/// The name under which data of a principal is cached: the tenant, and the digest of the assertion for a user. Data of one
-/// partition is never used for another.
+/// The part of the caches that belongs to a principal: its tenant and, for a user, the digest of the assertion. Data of
+/// one partition is never used for another.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Partition {
+pub(crate) struct CachePartition {
     tenant: Option<Tenant>,
     subject: Option<String>,
 }
@@ -98,7 +98,7 @@ impl Principal {
         }
     }
 
-    /// Returns the token request of this identity.
+    /// Returns the token request of this principal.
     pub(crate) fn token_request(&self) -> TokenRequest {
         match self {
             Self::System => TokenRequest::default(),
@@ -107,13 +107,13 @@ impl Principal {
         }
     }
 
-    /// Returns the name under which data of this identity is cached.
-    pub(crate) fn cache_partition(&self) -> Partition {
+    /// Returns the cache partition of this principal.
+    pub(crate) fn cache_partition(&self) -> CachePartition {
         let subject = match self {
             Self::System | Self::SystemOf(_) => None,
             Self::User(user) => user.request.subject().map(str::to_owned),
         };
-        Partition { tenant: self.tenant().cloned(), subject }
+        CachePartition { tenant: self.tenant().cloned(), subject }
     }
 }
 

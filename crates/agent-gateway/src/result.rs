@@ -18,17 +18,17 @@ pub struct ToolResult {
 pub struct Content(Value);
 
 impl ToolResult {
-    /// Reads the result of a response, or returns `None` if the response is not the result of a tool. The second value
-    /// is true if the result is an error.
-    pub(crate) fn read(answer: ServerResult) -> Option<(Self, bool)> {
-        // A value deserialized from JSON can be serialized again. If a block is of a kind unknown to the library, the
-        // whole result is a custom one.
-        let mut answer = match answer {
+    /// Reads a tool result from a response. Returns `None` if the response is not a tool result. The second value is
+    /// true if the result is an error.
+    pub(crate) fn from_response(response: ServerResult) -> Option<(Self, bool)> {
+        // A result from JSON can be serialized again. If the library does not know the kind of a block, it returns the
+        // whole result as a custom one.
+        let mut response = match response {
             ServerResult::CallToolResult(result) => serde_json::to_value(result).ok()?,
-            ServerResult::CustomResult(CustomResult(answer)) => answer,
+            ServerResult::CustomResult(CustomResult(response)) => response,
             _ => return None,
         };
-        let mut take = |field: &str| answer.get_mut(field).map(Value::take);
+        let mut take = |field: &str| response.get_mut(field).map(Value::take);
         let Some(Value::Array(blocks)) = take("content") else { return None };
         let is_error = take("isError") == Some(Value::Bool(true));
         let (content, structured) = (blocks.into_iter().map(Content).collect(), take("structuredContent"));
@@ -58,8 +58,8 @@ impl ToolResult {
 }
 
 impl Content {
-    /// Returns the type of the block in MCP, such as `text`, `image`, `audio`, `resource` or `resource_link`, or an empty
-    /// string if the block has no type.
+    /// Returns the type of the block in MCP, such as `text`, `image`, `audio`, `resource` or `resource_link`, or an
+    /// empty string if the block has no type.
     pub fn kind(&self) -> &str {
         self.field("type").unwrap_or_default()
     }
@@ -86,8 +86,11 @@ impl Content {
 
 impl fmt::Debug for ToolResult {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = formatter.debug_struct("ToolResult");
-        shown.field("content", &self.content).field("is_structured", &self.structured.is_some()).finish_non_exhaustive()
+        let mut debug_struct = formatter.debug_struct("ToolResult");
+        debug_struct
+            .field("content", &self.content)
+            .field("is_structured", &self.structured.is_some())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The schemas of servers, which may be hostile: a validator that follows references can take forever.
+//! Validators for the schemas of servers. Servers may be hostile: a validator that follows references can take forever.
 
 use std::collections::HashMap;
 
@@ -7,83 +7,85 @@ use serde_json::{Map, Value};
 
 /// The maximum number of schemas that apply to one value.
 const MAX_APPLIED: usize = 10_000;
-/// The maximum number of schemas and references that lead to a schema for the same value. It limits the recursion.
+/// The maximum nesting of schemas and references that apply to the same value. It limits the recursion.
 const MAX_DEPTH: usize = 100;
-/// The keywords whose schemas apply to the same value.
-const IN_PLACE_LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
-const IN_PLACE: [&str; 4] = ["not", "if", "then", "else"];
-/// The keywords whose schemas apply to parts of the value, or that define schemas.
-const MAPS: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
-/// Keywords that give schemas further names.
-const NAMES: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef"];
+/// The keywords with a list of schemas that apply to the same value.
+const SCHEMA_LIST_KEYWORDS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
+/// The keywords with one schema that applies to the same value.
+const SINGLE_SCHEMA_KEYWORDS: [&str; 4] = ["not", "if", "then", "else"];
+/// The keywords with a map of schemas that apply to parts of the value, or that are only defined.
+const SCHEMA_MAP_KEYWORDS: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
+/// The keywords that define or use names of schemas. Schemas with them have no validator, except for the `$id` of the
+/// root.
+const NAMING_KEYWORDS: [&str; 5] = ["$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef"];
 
 /// Returns a validator for arguments, or the reason why there is none.
 pub(crate) fn validator(schema: &Map<String, Value>) -> Result<Validator, &'static str> {
     let schema = Value::Object(schema.clone());
-    let mut costs = Costs { root: &schema, of: HashMap::new() };
-    if !costs.is_bounded(&schema, true) {
+    let mut counter = SchemaCounter { root: &schema, counts: HashMap::new() };
+    if !counter.is_bounded(&schema, true) {
         return Err("its references take too long to follow");
     }
     jsonschema::validator_for(&schema).map_err(|_| "it is not valid, or refers to another document")
 }
 
-/// The numbers of schemas that apply in place, by reference.
-struct Costs<'a> {
+/// Counts the schemas that apply to the same value.
+struct SchemaCounter<'a> {
     root: &'a Value,
-    /// `None` while a reference is followed.
-    of: HashMap<&'a str, Option<usize>>,
+    /// The number of schemas by reference. `None` while the reference is followed, which detects cycles.
+    counts: HashMap<&'a str, Option<usize>>,
 }
 
-impl<'a> Costs<'a> {
-    /// Returns true if a schema and all parts of it apply a bounded number of schemas to each value.
+impl<'a> SchemaCounter<'a> {
+    /// Returns true if a schema and all of its parts apply a limited number of schemas to each value.
     fn is_bounded(&mut self, schema: &'a Value, is_root: bool) -> bool {
         let members = match schema {
             Value::Object(members) => members,
             Value::Array(parts) => return parts.iter().all(|part| self.is_bounded(part, false)),
             _ => return true,
         };
-        let has_names = NAMES.iter().any(|name| members.contains_key(*name) && !(is_root && *name == "$id"));
-        let own = if has_names { None } else { self.applied(schema, 0) };
-        own.is_some_and(|own| own <= MAX_APPLIED)
+        let has_names = NAMING_KEYWORDS.iter().any(|name| members.contains_key(*name) && !(is_root && *name == "$id"));
+        let count = if has_names { None } else { self.count_applied(schema, 0) };
+        count.is_some_and(|count| count <= MAX_APPLIED)
             && members.iter().all(|(name, part)| match (name.as_str(), part) {
                 ("const" | "enum" | "default" | "examples", _) => true,
-                (name, Value::Object(parts)) if MAPS.contains(&name) => {
+                (name, Value::Object(parts)) if SCHEMA_MAP_KEYWORDS.contains(&name) => {
                     parts.values().all(|part| self.is_bounded(part, false))
                 }
                 _ => self.is_bounded(part, false),
             })
     }
 
-    /// Returns the number of schemas that apply to a value of this schema, or `None` if it is not finite or not known.
-    /// `depth` is the number of schemas and references that lead to this one.
-    fn applied(&mut self, schema: &'a Value, depth: usize) -> Option<usize> {
+    /// Returns the number of schemas that apply to a value of this schema, or `None` if it is infinite, too large or
+    /// unknown. `depth` is the number of schemas and references that lead to this schema.
+    fn count_applied(&mut self, schema: &'a Value, depth: usize) -> Option<usize> {
         let Value::Object(members) = schema else { return Some(1) };
         if depth > MAX_DEPTH {
             return None;
         }
-        let lists = IN_PLACE_LISTS.iter().filter_map(|name| members.get(*name)?.as_array()).flatten();
-        let single = IN_PLACE.iter().filter_map(|name| members.get(*name));
+        let lists = SCHEMA_LIST_KEYWORDS.iter().filter_map(|name| members.get(*name)?.as_array()).flatten();
+        let single = SINGLE_SCHEMA_KEYWORDS.iter().filter_map(|name| members.get(*name));
         let dependent = members.get("dependentSchemas").and_then(Value::as_object).into_iter().flat_map(Map::values);
         let mut sum = 1_usize;
         for part in lists.chain(single).chain(dependent) {
-            sum = sum.saturating_add(self.applied(part, depth + 1)?);
+            sum = sum.saturating_add(self.count_applied(part, depth + 1)?);
         }
         if let Some(Value::String(reference)) = members.get("$ref") {
-            sum = sum.saturating_add(self.referred(reference, depth + 1)?);
+            sum = sum.saturating_add(self.count_referenced(reference, depth + 1)?);
         }
         (sum <= MAX_APPLIED).then_some(sum)
     }
 
-    fn referred(&mut self, reference: &'a str, depth: usize) -> Option<usize> {
-        // Other documents are not fetched: such a schema has no validator.
+    fn count_referenced(&mut self, reference: &'a str, depth: usize) -> Option<usize> {
+        // A reference to another document counts as one schema. The document is not fetched, so there is no validator.
         let Some(pointer) = reference.strip_prefix('#') else { return Some(1) };
-        if let Some(known) = self.of.get(reference) {
-            return *known;
+        if let Some(count) = self.counts.get(reference) {
+            return *count;
         }
-        self.of.insert(reference, None);
-        let cost = self.applied(self.root.pointer(pointer)?, depth)?;
-        self.of.insert(reference, Some(cost));
-        Some(cost)
+        self.counts.insert(reference, None);
+        let count = self.count_applied(self.root.pointer(pointer)?, depth)?;
+        self.counts.insert(reference, Some(count));
+        Some(count)
     }
 }
 
@@ -93,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    fn is_usable(schema: &Value) -> bool {
+    fn has_validator(schema: &Value) -> bool {
         validator(schema.as_object().unwrap()).is_ok()
     }
 
@@ -103,24 +105,24 @@ mod tests {
             let next = json!({ "$ref": format!("#/$defs/d{}", number + 1) });
             (format!("d{number}"), json!({ "allOf": [next, next] }))
         };
-        let doubling = |levels: usize| {
+        let doubling_schema = |levels: usize| {
             let mut definitions: Map<_, _> = (0..levels).map(level).collect();
             definitions.insert(format!("d{levels}"), json!({}));
             json!({ "$ref": "#/$defs/d0", "$defs": definitions })
         };
-        let chain = |levels: usize| {
+        let chain_schema = |levels: usize| {
             let link = |number: usize| (format!("d{number}"), json!({ "$ref": format!("#/$defs/d{}", number + 1) }));
             let mut definitions: Map<_, _> = (0..levels).map(link).collect();
             definitions.insert(format!("d{levels}"), json!({}));
             json!({ "$ref": "#/$defs/d0", "$defs": definitions })
         };
-        assert!(is_usable(&chain(50)) && !is_usable(&chain(20_000)));
-        assert!(is_usable(&doubling(8)));
-        assert!(!is_usable(&doubling(60)));
-        assert!(!is_usable(&json!({ "$ref": "#" })));
-        assert!(!is_usable(&json!({ "properties": { "a": { "anyOf": [{ "$ref": "#/properties/a" }] } } })));
-        assert!(!is_usable(&json!({ "$defs": { "a": { "$anchor": "a", "$ref": "#a" } }, "$ref": "#a" })));
-        assert!(!is_usable(&json!({ "$ref": "https://elsewhere.test/schema.json" })));
+        assert!(has_validator(&chain_schema(50)) && !has_validator(&chain_schema(20_000)));
+        assert!(has_validator(&doubling_schema(8)));
+        assert!(!has_validator(&doubling_schema(60)));
+        assert!(!has_validator(&json!({ "$ref": "#" })));
+        assert!(!has_validator(&json!({ "properties": { "a": { "anyOf": [{ "$ref": "#/properties/a" }] } } })));
+        assert!(!has_validator(&json!({ "$defs": { "a": { "$anchor": "a", "$ref": "#a" } }, "$ref": "#a" })));
+        assert!(!has_validator(&json!({ "$ref": "https://elsewhere.test/schema.json" })));
     }
 
     #[test]
@@ -131,7 +133,7 @@ mod tests {
             } },
             "properties": { "root": { "$ref": "#/$defs/node" }, "$ref": { "type": "string" } },
         });
-        assert!(is_usable(&tree));
+        assert!(has_validator(&tree));
         let value = json!({ "root": { "children": [{ "children": 7 }] } });
         assert!(!validator(tree.as_object().unwrap()).unwrap().is_valid(&value));
     }

@@ -9,7 +9,7 @@ use crate::principal::Principal;
 use crate::tenant::Tenant;
 
 /// The path of the agent card below the URL of an agent (A2A 1.0, section 8.2; RFC 8615).
-const WELL_KNOWN: &str = ".well-known/agent-card.json";
+const CARD_PATH: &str = ".well-known/agent-card.json";
 
 /// A source of MCP servers and A2A agents. Implement the trait to read them from another source. It is called for every
 /// discovery.
@@ -22,11 +22,12 @@ pub trait ServerDirectory: fmt::Debug + Send + Sync {
     /// The list cannot be read.
     async fn servers(&self) -> Result<Vec<Server>, DirectoryError>;
 
-    /// Returns the current servers for `principal`. Override it if they depend on the principal, such as on its tenant.
+    /// Returns the current servers for `principal`. Override it if they depend on the principal, for example on its
+    /// tenant.
     ///
     /// # Errors
     ///
-    /// The list cannot be read. An entry that is not valid is not such an error: see [`Listed::errors`].
+    /// The list cannot be read. Invalid entries do not cause this error: see [`Listed::errors`].
     async fn servers_for(&self, principal: &Principal) -> Result<Listed<Server>, DirectoryError> {
         let _ = principal;
         Ok(self.servers().await?.into())
@@ -42,23 +43,24 @@ pub trait ServerDirectory: fmt::Debug + Send + Sync {
         Ok(Vec::new().into())
     }
 
-    /// Deletes what the directory has cached, so that it is read again.
+    /// Deletes the cache of the directory, so that it is read again.
     fn evict(&self) {}
 }
 
 const _: Option<&dyn ServerDirectory> = None;
 
-/// An error of a server directory. It is the type of credential errors, because both are often read from the same
-/// place.
+/// An error of a server directory. It has the type of credential errors, because servers and credentials often come
+/// from the same source.
 pub type DirectoryError = CredentialError;
 
-/// The entries of a directory, and the errors of those that are not valid, so that one of these does not hide the others.
+/// The valid entries of a directory, and the errors of its invalid entries. An invalid entry therefore does not hide
+/// the valid ones.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Listed<T> {
     /// The valid entries.
     pub entries: Vec<T>,
-    /// The errors, each of which names its entry.
+    /// The errors. Each error names its entry.
     pub errors: Vec<DirectoryError>,
 }
 
@@ -89,12 +91,12 @@ struct Inner {
 }
 
 impl Server {
-    /// Creates a server whose endpoint is `url`, for a tenant.
+    /// Creates a server of `tenant` whose endpoint is `url`.
     pub fn at(url: Url, id: impl Into<String>, tenant: impl Into<String>) -> Self {
         Self(Arc::new(Inner { id: id.into(), tenant: tenant.into(), url, subscriber: None }))
     }
 
-    /// Creates a server whose endpoint is `url`, without tenants.
+    /// Creates a server without tenants whose endpoint is `url`.
     pub fn new(url: Url, id: impl Into<String>) -> Self {
         Self::at(url, id, "")
     }
@@ -120,13 +122,13 @@ impl Server {
         &self.0.url
     }
 
-    /// Returns the tenant whose principals may use the server, or `None` if all may.
+    /// Returns the tenant whose principals can use the server, or `None` if all principals can use it.
     pub fn subscriber(&self) -> Option<&Tenant> {
         self.0.subscriber.as_ref()
     }
 
     /// Returns true if this principal may use the server.
-    pub(crate) fn admits(&self, principal: &Principal) -> bool {
+    pub(crate) fn is_available_to(&self, principal: &Principal) -> bool {
         self.subscriber().is_none_or(|subscriber| principal.tenant() == Some(subscriber))
     }
 }
@@ -141,13 +143,14 @@ impl fmt::Display for Server {
 impl fmt::Debug for Server {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { id, tenant, url, subscriber } = &*self.0;
-        let mut shown = formatter.debug_struct("Server");
-        shown.field("id", id).field("tenant", tenant).field("url", &auth_http::redacted(url).to_string());
-        shown.field("subscriber", subscriber).finish()
+        let mut debug_struct = formatter.debug_struct("Server");
+        debug_struct.field("id", id).field("tenant", tenant).field("url", &auth_http::redacted(url).to_string());
+        debug_struct.field("subscriber", subscriber).finish()
     }
 }
 
-/// The address of an A2A agent in a directory: its id, its tenant, its URL, and the location of its card. Clones are cheap.
+/// The address of an A2A agent in a directory: its id, its tenant, its URL, and the location of its card. Clones are
+/// cheap.
 ///
 /// ```
 /// use agent_gateway::AgentAddress;
@@ -163,7 +166,8 @@ pub struct AgentAddress {
 }
 
 impl AgentAddress {
-    /// Creates the address of an agent at `url`, without tenants. Its card is at `.well-known/agent-card.json` below `url`.
+    /// Creates the address of an agent without tenants at `url`. Its card is at `.well-known/agent-card.json` below
+    /// `url`.
     pub fn new(url: Url, id: impl Into<String>) -> Self {
         Self::at(url, id, "")
     }
@@ -172,7 +176,7 @@ impl AgentAddress {
     pub fn at(url: Url, id: impl Into<String>, tenant: impl Into<String>) -> Self {
         let mut card_url = url.clone();
         let root = card_url.path().trim_end_matches('/').to_owned();
-        card_url.set_path(&format!("{root}/{WELL_KNOWN}"));
+        card_url.set_path(&format!("{root}/{CARD_PATH}"));
         card_url.set_fragment(None);
         Self { agent: Server::at(url, id, tenant), card_url: Arc::new(card_url) }
     }
@@ -207,14 +211,14 @@ impl AgentAddress {
         &self.card_url
     }
 
-    /// Returns the tenant whose principals may use the agent, or `None` if all may.
+    /// Returns the tenant whose principals can use the agent, or `None` if all principals can use it.
     pub fn subscriber(&self) -> Option<&Tenant> {
         self.agent.subscriber()
     }
 
     /// Returns true if this principal may use the agent.
-    pub(crate) fn admits(&self, principal: &Principal) -> bool {
-        self.agent.admits(principal)
+    pub(crate) fn is_available_to(&self, principal: &Principal) -> bool {
+        self.agent.is_available_to(principal)
     }
 }
 
@@ -244,12 +248,12 @@ mod tests {
 
     #[test]
     fn card_is_below_the_url_of_the_agent() {
-        for (url, card) in [
+        for (url, expected_card_url) in [
             ("https://a.test", "https://a.test/.well-known/agent-card.json"),
             ("https://a.test/", "https://a.test/.well-known/agent-card.json"),
             ("https://a.test/v1/a2a/x%3Ay/1/#f", "https://a.test/v1/a2a/x%3Ay/1/.well-known/agent-card.json"),
         ] {
-            assert_eq!(AgentAddress::new(url.parse().unwrap(), "a").card_url().as_str(), card);
+            assert_eq!(AgentAddress::new(url.parse().unwrap(), "a").card_url().as_str(), expected_card_url);
         }
     }
 

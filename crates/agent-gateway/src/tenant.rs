@@ -18,7 +18,7 @@ const MAX_LENGTH: usize = 63;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tenant(String);
 
-/// The error of a name that no tenant can have.
+/// The error of an invalid tenant name.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the name of a tenant must have 1 to 63 letters, digits and hyphens, and must not begin or end with a hyphen")]
 #[non_exhaustive]
@@ -29,8 +29,8 @@ impl Tenant {
     ///
     /// # Errors
     ///
-    /// The name is not a label: it is empty, longer than 63 characters, or has other characters than letters, digits and
-    /// hyphens, or a hyphen at one end.
+    /// The name is not a label: it is empty or longer than 63 characters, begins or ends with a hyphen, or has
+    /// characters other than letters, digits and hyphens.
     pub fn new(name: impl Into<String>) -> Result<Self, TenantError> {
         let mut name = name.into();
         let is_label = (1..=MAX_LENGTH).contains(&name.len())

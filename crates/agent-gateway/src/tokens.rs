@@ -11,28 +11,28 @@ use crate::credentials::Credentials;
 
 /// A provider of system tokens from client credentials, and of user tokens in exchange for assertions.
 #[derive(Debug)]
-pub(crate) struct Grants {
+pub(crate) struct GrantProvider {
     system: ClientCredentials,
-    users: JwtBearer<Shown>,
+    users: JwtBearer<RequestAssertion>,
 }
 
 /// A provider that returns the assertion of the token request.
 #[derive(Debug)]
-struct Shown;
+struct RequestAssertion;
 
 /// The assertion of the user has expired.
 #[derive(Debug, thiserror::Error)]
 #[error("the assertion of the user has expired: the user must log in again")]
 struct AssertionExpired;
 
-impl Grants {
+impl GrantProvider {
     pub(crate) fn new(client: &OAuthClient, credentials: &Credentials) -> Self {
-        let with = |parameters: &[(String, String)]| {
+        let client_with = |parameters: &[(String, String)]| {
             parameters.iter().fold(client.clone(), |client, (name, value)| client.with_parameter(name, value))
         };
         Self {
-            system: ClientCredentials::new(with(&credentials.system_parameters)),
-            users: JwtBearer::new(with(&credentials.user_parameters), Shown),
+            system: ClientCredentials::new(client_with(&credentials.system_parameters)),
+            users: JwtBearer::new(client_with(&credentials.user_parameters), RequestAssertion),
         }
     }
 }
@@ -46,7 +46,7 @@ fn require_valid_assertion(request: &TokenRequest, clock: &dyn Clock) -> Result<
 }
 
 #[async_trait]
-impl AsyncTokenProvider for Grants {
+impl AsyncTokenProvider for GrantProvider {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         match request.assertion() {
             Some(_) => self.users.fetch(request).await,
@@ -61,21 +61,21 @@ impl AsyncTokenProvider for Grants {
 }
 
 #[async_trait]
-impl AsyncTokenProvider for Shown {
+impl AsyncTokenProvider for RequestAssertion {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         request.assertion().cloned().ok_or_else(|| TokenError::refused(AssertionExpired))
     }
 }
 
-/// A provider whose tokens of users expire no later than the assertions.
+/// A provider that limits the tokens of a user to the lifetime of the assertion.
 #[derive(Debug)]
-pub(crate) struct Bounded {
+pub(crate) struct AssertionBoundProvider {
     pub(crate) provider: Arc<dyn AsyncTokenProvider>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
-impl AsyncTokenProvider for Bounded {
+impl AsyncTokenProvider for AssertionBoundProvider {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         require_valid_assertion(request, &*self.clock)?;
         Ok(with_assertion_expiry(self.provider.fetch(request).await?, request))

@@ -15,10 +15,10 @@ pub struct Tool(Arc<Inner>);
 struct Inner {
     server: Server,
     name: Box<str>,
-    /// The definition in JSON, which needs a tenth of the memory of the decoded one. Most tools of a long list are never
-    /// looked at.
+    /// The definition in JSON. It needs a tenth of the memory of the decoded definition, and most tools of a long list
+    /// are never used.
     json: Box<str>,
-    decoded: OnceLock<rmcp::model::Tool>,
+    definition: OnceLock<rmcp::model::Tool>,
     /// Compiled from the schema on first use; `None` if the schema is not valid.
     validator: OnceLock<Option<Validator>>,
 }
@@ -26,12 +26,12 @@ struct Inner {
 impl Tool {
     pub(crate) fn new(server: Server, tool: &rmcp::model::Tool) -> Self {
         let json = serde_json::to_string(tool).unwrap_or_default().into();
-        let (decoded, validator) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { server, name: (*tool.name).into(), json, decoded, validator }))
+        let (definition, validator) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { server, name: (*tool.name).into(), json, definition, validator }))
     }
 
-    fn decoded(&self) -> &rmcp::model::Tool {
-        self.0.decoded.get_or_init(|| serde_json::from_str(&self.0.json).unwrap_or_default())
+    fn definition(&self) -> &rmcp::model::Tool {
+        self.0.definition.get_or_init(|| serde_json::from_str(&self.0.json).unwrap_or_default())
     }
 
     /// Returns the server of the tool.
@@ -45,51 +45,51 @@ impl Tool {
         &self.0.name
     }
 
-    /// Returns the title for display, if the server states one.
+    /// Returns the title for display, if the server specifies one.
     pub fn title(&self) -> Option<&str> {
-        let tool = self.decoded();
+        let tool = self.definition();
         tool.title.as_deref().or_else(|| tool.annotations.as_ref()?.title.as_deref())
     }
 
-    /// Returns the description of the tool, if the server states one.
+    /// Returns the description of the tool, if the server specifies one.
     pub fn description(&self) -> Option<&str> {
-        self.decoded().description.as_deref()
+        self.definition().description.as_deref()
     }
 
     /// Returns the JSON Schema of its arguments.
     pub fn input_schema(&self) -> &Map<String, Value> {
-        &self.decoded().input_schema
+        &self.definition().input_schema
     }
 
     /// Returns the JSON Schema of its structured result, if declared.
     pub fn output_schema(&self) -> Option<&Map<String, Value>> {
-        self.decoded().output_schema.as_deref()
+        self.definition().output_schema.as_deref()
     }
 
-    /// Returns true if the server declares that the tool changes nothing (`readOnlyHint`), and `None` if it declares
-    /// neither. The declaration may be wrong.
+    /// Returns true if the server declares that the tool changes nothing, and `None` if the server declares nothing
+    /// (`readOnlyHint`). The declaration may be wrong.
     pub fn is_read_only(&self) -> Option<bool> {
-        self.decoded().annotations.as_ref()?.read_only_hint
+        self.definition().annotations.as_ref()?.read_only_hint
     }
 
-    /// Validates arguments before they are sent. If the schema is invalid, refers to another document, or has references
-    /// without end, only the server validates them.
-    pub(crate) fn check(&self, arguments: &Map<String, Value>) -> Result<(), GatewayError> {
-        let Some(validator) = self.0.validator.get_or_init(|| self.validator()) else { return Ok(()) };
+    /// Validates arguments before they are sent. If the schema is invalid, refers to another document, or has too many
+    /// references, only the server validates them.
+    pub(crate) fn validate_arguments(&self, arguments: &Map<String, Value>) -> Result<(), GatewayError> {
+        let Some(validator) = self.0.validator.get_or_init(|| self.compile_validator()) else { return Ok(()) };
         let arguments = Value::Object(arguments.clone());
         match validator.iter_errors(&arguments).next() {
             None => Ok(()),
             Some(error) => {
-                let at = error.instance_path().to_string();
-                let at = if at.is_empty() { "at the top".to_owned() } else { format!("at `{at}`") };
-                // Masked, because an argument may be confidential.
-                let problem = format!("{at}, {}", error.masked_with("the value"));
+                let location = error.instance_path().to_string();
+                let location = if location.is_empty() { "at the top".to_owned() } else { format!("at `{location}`") };
+                // The value is masked, because an argument may be confidential.
+                let problem = format!("{location}, {}", error.masked_with("the value"));
                 Err(GatewayError::arguments(self.server(), self.name(), &problem))
             }
         }
     }
 
-    fn validator(&self) -> Option<Validator> {
+    fn compile_validator(&self) -> Option<Validator> {
         let (validator, name) = (schema::validator(self.input_schema()), self.name());
         validator.inspect_err(|reason| tracing::warn!(tool = name, reason, "arguments are not validated")).ok()
     }

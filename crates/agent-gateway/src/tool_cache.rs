@@ -9,23 +9,23 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::listing::ToolList;
-use crate::principal::{Partition, Principal};
+use crate::principal::{CachePartition, Principal};
 use crate::server::Server;
 
 /// The maximum number of cached lists. The least recently used one is removed first.
 const MAX_LISTS: u64 = 2048;
-/// The maximum lifetime that a server may state (`ttlMs`).
+/// The maximum lifetime that a server can specify (`ttlMs`).
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The combination of one principal and one server. A server may offer different tools to different principals.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SessionKey {
     pub(crate) server: Server,
-    principal: Partition,
+    principal: CachePartition,
 }
 
-/// The cached tool lists, one per session key. A list is used until its lifetime ends or its server reports a change. The
-/// lifetime is the one that the server states, or else the one of the gateway.
+/// The cached tool lists, one per session key. A list is used until its lifetime ends or its server reports a change.
+/// The server can specify the lifetime; otherwise, the configuration of the gateway applies.
 ///
 /// A list is never used for another principal, even if the server permits it (`cacheScope: public`): the server may be
 /// wrong, and the list costs one request.
@@ -33,14 +33,14 @@ pub(crate) struct ToolCache {
     lists: Cache<SessionKey, CachedTools>,
     lifetime: Duration,
     clock: Arc<dyn Clock>,
-    /// Incremented by each invalidation. Lists that were requested before are not stored.
+    /// Incremented by each invalidation, so that a list is not stored if it was requested before the invalidation.
     epoch: AtomicU64,
 }
 
 #[derive(Clone)]
 struct CachedTools {
     tools: Arc<ToolList>,
-    until: SystemTime,
+    expires_at: SystemTime,
 }
 
 impl SessionKey {
@@ -56,35 +56,36 @@ impl ToolCache {
     }
 
     pub(crate) fn get(&self, key: &SessionKey) -> Option<Arc<ToolList>> {
-        self.lists.get(key).filter(|cached| self.clock.now() < cached.until).map(|cached| cached.tools)
+        self.lists.get(key).filter(|cached| self.clock.now() < cached.expires_at).map(|cached| cached.tools)
     }
 
-    /// Returns the epoch for [`keep`](Self::keep). Read it before the list is requested.
+    /// Returns the epoch for [`insert`](Self::insert). Read it before the list is requested.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
     /// Stores the list of a session key, unless the cache was invalidated since `epoch`.
-    pub(crate) fn keep(&self, key: &SessionKey, tools: &Arc<ToolList>, epoch: u64) {
+    pub(crate) fn insert(&self, key: &SessionKey, tools: &Arc<ToolList>, epoch: u64) {
         let lifetime = match tools.lifetime {
-            // Without a lifetime of the gateway, nothing is cached.
-            Some(stated) if !self.lifetime.is_zero() => stated.min(MAX_LIFETIME),
+            // A configured lifetime of zero disables the cache.
+            Some(declared) if !self.lifetime.is_zero() => declared.min(MAX_LIFETIME),
             _ => self.lifetime,
         };
-        let Some(until) = self.clock.now().checked_add(lifetime) else { return };
-        self.lists.insert(key.clone(), CachedTools { tools: tools.clone(), until });
-        // An invalidation increments the epoch first: it is seen here, or it removes the list that was just stored.
+        let Some(expires_at) = self.clock.now().checked_add(lifetime) else { return };
+        self.lists.insert(key.clone(), CachedTools { tools: tools.clone(), expires_at });
+        // An invalidation increments the epoch before it removes lists. Either the change is visible here, or the
+        // invalidation removes this list.
         if self.epoch() != epoch {
             self.lists.invalidate(key);
         }
     }
 
-    pub(crate) fn forget(&self, key: &SessionKey) {
+    pub(crate) fn invalidate(&self, key: &SessionKey) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.lists.invalidate(key);
     }
 
-    pub(crate) fn forget_all(&self) {
+    pub(crate) fn invalidate_all(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.lists.invalidate_all();
     }

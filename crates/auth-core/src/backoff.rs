@@ -37,12 +37,12 @@ impl Backoff {
     }
 
     /// Returns the bound after one failure.
-    pub const fn first(&self) -> Duration {
+    pub const fn first_bound(&self) -> Duration {
         self.first_bound
     }
 
     /// Returns the maximum bound.
-    pub const fn longest(&self) -> Duration {
+    pub const fn max_bound(&self) -> Duration {
         self.max_bound
     }
 

@@ -55,7 +55,7 @@ pub trait LeaseGuard: fmt::Debug + Send + Sync {
     /// Returns true if the user has logged out: the store had no token when the lease was acquired, and it never loses
     /// tokens. The caller must then not refresh the token that it still has in memory. A store that may lose tokens
     /// returns false.
-    fn login_was_ended(&self) -> bool {
+    fn is_logged_out(&self) -> bool {
         false
     }
 

@@ -199,7 +199,7 @@ impl AccessToken {
     }
 
     /// Returns the token marked as verified, which reverts [`with_unverified`](Self::with_unverified).
-    pub fn verified(self) -> Self {
+    pub fn into_verified(self) -> Self {
         self.update(|inner| inner.unverified = None)
     }
 

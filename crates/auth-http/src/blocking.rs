@@ -14,7 +14,7 @@ pub struct BlockingRuntime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a blocking call inside an asynchronous runtime blocks its thread: use the asynchronous call")]
 #[non_exhaustive]
-pub struct InsideRuntime;
+pub struct InsideRuntimeError;
 
 impl BlockingRuntime {
     /// Starts the worker thread. `name` is its thread name.
@@ -31,11 +31,11 @@ impl BlockingRuntime {
     ///
     /// # Errors
     ///
-    /// [`InsideRuntime`] if the caller is inside an asynchronous runtime. `work` is not started.
-    pub fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, InsideRuntime> {
+    /// [`InsideRuntimeError`] if the caller is inside an asynchronous runtime. `work` is not started.
+    pub fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, InsideRuntimeError> {
         match &self.runtime {
             Some(runtime) if Handle::try_current().is_err() => Ok(runtime.block_on(work)),
-            _ => Err(InsideRuntime),
+            _ => Err(InsideRuntimeError),
         }
     }
 }

@@ -35,7 +35,7 @@ mod roots;
 
 pub use auth_core::{SignedUrl, redacted};
 pub use authorized::AuthorizedClient;
-pub use blocking::{BlockingRuntime, InsideRuntime};
+pub use blocking::{BlockingRuntime, InsideRuntimeError};
 pub use certificate::{CertificateError, ClientCertificate};
 pub use client::{HttpClient, HttpClientBuilder};
 pub use error::{BuildError, HttpError};

@@ -214,7 +214,7 @@ impl Drop for HeldLease {
                     if start.elapsed() >= cache.settings.lease_time {
                         break;
                     }
-                    sleep(POLL_BACKOFF.longest()).await;
+                    sleep(POLL_BACKOFF.max_bound()).await;
                 }
             });
         }

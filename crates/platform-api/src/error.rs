@@ -232,7 +232,7 @@ impl ApiError {
     /// Returns true if a blocking client was called inside an asynchronous runtime. Nothing was sent.
     #[cfg(feature = "http")]
     pub fn is_inside_runtime(&self) -> bool {
-        matches!(&*self.kind, ErrorKind::Transport(error) if error.source.is::<auth_http::InsideRuntime>())
+        matches!(&*self.kind, ErrorKind::Transport(error) if error.source.is::<auth_http::InsideRuntimeError>())
     }
 }
 

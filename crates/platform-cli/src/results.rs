@@ -48,7 +48,7 @@ pub(crate) fn report_text(report: &RunReport, folder: &Path, output: &Output) ->
 /// Returns an error if the download is incomplete.
 pub(crate) fn check_outcome(report: &RunReport) -> Result<(), CliError> {
     match report.verdict() {
-        Verdict::Complete | Verdict::SoFarComplete => Ok(()),
+        Verdict::Complete | Verdict::CompleteSoFar => Ok(()),
         Verdict::DiskFull => Err(disk_full()),
         Verdict::LocalFailure => Err(anyhow!("cannot write some results").into()),
         _ => Err(CliError::incomplete(report.missing())),

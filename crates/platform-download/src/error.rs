@@ -8,11 +8,11 @@ use auth_http::HttpError;
 use auth_http::retry::{RetriesExhausted, is_transient_status};
 
 use crate::checksum::Crc32c;
-use crate::retry::{Retryability, Retryable, message_with_sources, suffix};
+use crate::retry::{Retryability, Retryable, exhaustion_suffix, message_with_sources};
 
 /// An error of downloading a file. A file that already existed at the target path is unchanged.
 #[derive(Debug, thiserror::Error)]
-#[error("{} was not downloaded: {kind}{}", file.display(), suffix(exhausted.as_ref()))]
+#[error("{} was not downloaded: {kind}{}", file.display(), exhaustion_suffix(exhausted.as_ref()))]
 pub struct DownloadError {
     file: PathBuf,
     kind: Kind,

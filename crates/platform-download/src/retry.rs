@@ -26,7 +26,7 @@ pub(crate) fn for_transfers() -> RetryPolicy {
 pub(crate) fn for_object_store(policy: &RetryPolicy) -> object_store::RetryConfig {
     let pauses = policy.backoff();
     let backoff =
-        object_store::BackoffConfig { init_backoff: pauses.first(), max_backoff: pauses.longest(), base: 2.0 };
+        object_store::BackoffConfig { init_backoff: pauses.first_bound(), max_backoff: pauses.max_bound(), base: 2.0 };
     let retries = policy.attempts().map(|attempts| attempts.saturating_sub(1) as usize);
     let max_retries = if policy.is_disabled() { 0 } else { retries.unwrap_or(usize::MAX) };
     object_store::RetryConfig { backoff, max_retries, retry_timeout: policy.limit() }
@@ -66,34 +66,34 @@ impl Attempts {
     }
 
     /// Waits until the next attempt may be sent. Fails if no other attempt is permitted.
-    pub(crate) async fn ready(&mut self) -> Result<(), RetriesExhausted> {
-        self.inner().ready().await
+    pub(crate) async fn wait_until_ready(&mut self) -> Result<(), RetriesExhausted> {
+        self.inner().wait_until_ready().await
     }
 
     /// Records that the transfer made progress, which resets the count and the time of failures.
-    pub(crate) fn progressed(&mut self) {
-        self.inner().progressed();
+    pub(crate) fn record_progress(&mut self) {
+        self.inner().record_progress();
         self.has_retried_once = false;
     }
 
     /// Records that the host responded, so that it does not count as unreachable.
-    pub(crate) fn answered(&mut self) {
-        self.inner().answered();
+    pub(crate) fn record_response(&mut self) {
+        self.inner().record_response();
     }
 
     /// Records a failure. Returns `Ok` if the request is to be retried, and otherwise the error.
-    pub(crate) fn failed<E: Retryable>(&mut self, error: E) -> Result<(), E> {
+    pub(crate) fn record_failure<E: Retryable>(&mut self, error: E) -> Result<(), E> {
         self.is_first = false;
         match error.retryability() {
             Retryability::Always => {}
             Retryability::Once if !self.has_retried_once => {
                 self.has_retried_once = true;
-                self.answered();
+                self.record_response();
                 return Ok(());
             }
             Retryability::Once | Retryability::Never => {
                 if error.has_response() {
-                    self.answered();
+                    self.record_response();
                 }
                 return Err(error);
             }
@@ -102,9 +102,9 @@ impl Attempts {
         tracing::debug!(failures = inner.failures(), error = &error as &dyn Error, "a request failed");
         let cause = Cause(error.host_failure());
         let retry = if error.has_response() {
-            inner.failed_with_response(&cause, retry_after)
+            inner.record_failure_response(&cause, retry_after)
         } else {
-            inner.failed(&cause, retry_after)
+            inner.record_failure(&cause, retry_after)
         };
         retry.map_err(|exhausted| error.retries_exhausted(exhausted))
     }
@@ -113,10 +113,10 @@ impl Attempts {
     pub(crate) fn evaluate<T, E: Retryable>(&mut self, outcome: Result<T, E>) -> ControlFlow<Result<T, E>> {
         match outcome {
             Ok(value) => {
-                self.answered();
+                self.record_response();
                 ControlFlow::Break(Ok(value))
             }
-            Err(error) => match self.failed(error) {
+            Err(error) => match self.record_failure(error) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => ControlFlow::Break(Err(error)),
             },
@@ -125,7 +125,7 @@ impl Attempts {
 }
 
 /// Returns the end of an error message with the reason why a request was no longer retried.
-pub(crate) fn suffix(exhausted: Option<&RetriesExhausted>) -> String {
+pub(crate) fn exhaustion_suffix(exhausted: Option<&RetriesExhausted>) -> String {
     exhausted.map(|exhausted| format!(" ({exhausted})")).unwrap_or_default()
 }
 

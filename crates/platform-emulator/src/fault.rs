@@ -30,7 +30,7 @@ pub(crate) use faults::Faults;
 /// // An outage: the API is unavailable for a minute, which begins with the next request.
 /// let outage = Fault::new(Effect::Status { status: 503, body: None })
 ///     .on(Server::Api)
-///     .lasting(Duration::from_secs(60));
+///     .with_duration(Duration::from_secs(60));
 /// assert_eq!(
 ///     outage,
 ///     r#"{"effect": {"kind": "status", "status": 503}, "server": "api", "for_milliseconds": 60000}"#.parse()?,
@@ -108,7 +108,7 @@ impl Fault {
     /// The time starts with the first affected request, so that a slow client cannot miss the fault. It is measured in
     /// real time (or tokio's paused time), because clients wait in real time: shifting the platform's clock does not
     /// end an outage. Precision: milliseconds.
-    pub fn lasting(mut self, time: Duration) -> Self {
+    pub fn with_duration(mut self, time: Duration) -> Self {
         self.for_milliseconds = Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         self
     }

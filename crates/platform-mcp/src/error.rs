@@ -5,7 +5,7 @@ use rmcp::model::{CallToolResult, ContentBlock};
 
 use crate::guard;
 
-/// The failure of a tool, for the model that called it: what happened, and what to do next.
+/// The error of a tool, with a hint for the model that called it.
 #[derive(Clone, Debug)]
 pub(crate) struct ToolError {
     message: String,
@@ -22,10 +22,10 @@ impl ToolError {
         self
     }
 
-    /// Returns the result that the client receives. It has no structured content, which would have to match the schema of the
-    /// tool: clients validate it in errors, too.
-    pub(crate) fn result(&self) -> CallToolResult {
-        let message = guard::clean_text(&self.message);
+    /// Returns the result for the client. It has no structured content: clients would validate the content against the
+    /// schema of the tool even in an error.
+    pub(crate) fn to_tool_result(&self) -> CallToolResult {
+        let message = guard::redact_text(&self.message);
         let text = match &self.hint {
             Some(hint) => format!("{message}\nhint: {hint}"),
             None => message,

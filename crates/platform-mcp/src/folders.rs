@@ -9,7 +9,7 @@ use crate::error::ToolError;
 pub(crate) struct Folders(Vec<PathBuf>);
 
 impl Folders {
-    /// Returns the folders, with all links resolved.
+    /// Resolves all links in the paths of the folders.
     pub(crate) fn new(folders: impl IntoIterator<Item = PathBuf>) -> std::io::Result<Self> {
         folders.into_iter().map(|folder| folder.canonicalize()).collect::<Result<_, _>>().map(Self)
     }
@@ -18,10 +18,11 @@ impl Folders {
         self.0.iter()
     }
 
-    /// Returns an existing path with all links resolved, if it is in one of the folders.
-    pub(crate) fn find(&self, path: &str) -> Result<PathBuf, ToolError> {
-        let wanted = Path::new(path);
-        let candidates = self.0.iter().map(|folder| folder.join(wanted)).filter_map(|path| path.canonicalize().ok());
+    /// Resolves all links in a path. Fails if it does not exist in one of the folders.
+    pub(crate) fn resolve(&self, path: &str) -> Result<PathBuf, ToolError> {
+        let requested_path = Path::new(path);
+        let candidates =
+            self.0.iter().map(|folder| folder.join(requested_path)).filter_map(|path| path.canonicalize().ok());
         let mut allowed = candidates.filter(|path| self.0.iter().any(|folder| path.starts_with(folder)));
         allowed.next().ok_or_else(|| {
             let folders = self.0.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -36,16 +37,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_outside_of_the_folders_are_refused() {
+    fn paths_outside_the_folders_are_refused() {
         let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(inside.path().join("a"), "").unwrap();
         std::fs::write(outside.path().join("b"), "").unwrap();
         #[cfg(unix)]
         std::os::unix::fs::symlink(outside.path().join("b"), inside.path().join("link")).unwrap();
         let folders = Folders::new([inside.path().to_owned()]).unwrap();
-        assert!(folders.find("a").is_ok() && folders.find(inside.path().join("a").to_str().unwrap()).is_ok());
+        assert!(folders.resolve("a").is_ok() && folders.resolve(inside.path().join("a").to_str().unwrap()).is_ok());
         for path in ["link", "../b", "missing", outside.path().join("b").to_str().unwrap(), "/etc/passwd"] {
-            assert!(folders.find(path).is_err(), "{path}");
+            assert!(folders.resolve(path).is_err(), "{path}");
         }
     }
 }

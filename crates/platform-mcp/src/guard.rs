@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// The replacement of a text that grants access to something.
-const REMOVED: &str = "(removed: it grants access)";
+/// The replacement for a signed URL or a token.
+const REDACTED: &str = "(removed: it grants access)";
 /// The members that may contain a URL or a credential that grants access.
 const SECRET_MEMBERS: [&str; 8] = [
     "download_url",
@@ -15,44 +15,46 @@ const SECRET_MEMBERS: [&str; 8] = [
     "refresh_token",
     "secret",
 ];
-/// Parts of the query of a signed URL.
-const SIGNED: [&str; 6] = ["signature=", "x-goog-", "x-amz-", "sig=", "token=", "credential="];
+/// Parts of query parameters that occur only in signed URLs, in lower case.
+const SIGNATURE_PARAMETERS: [&str; 6] = ["signature=", "x-goog-", "x-amz-", "sig=", "token=", "credential="];
 
-/// Removes all texts that grant access to something.
-pub(crate) fn cleaned(mut value: Value) -> Value {
-    clean(&mut value);
+/// Removes the secrets from a result.
+pub(crate) fn redact(mut value: Value) -> Value {
+    redact_value(&mut value);
     value
 }
 
-fn clean(value: &mut Value) {
+fn redact_value(value: &mut Value) {
     match value {
-        Value::String(text) => *text = clean_text(text),
-        Value::Array(values) => values.iter_mut().for_each(clean),
+        Value::String(text) => *text = redact_text(text),
+        Value::Array(values) => values.iter_mut().for_each(redact_value),
         Value::Object(members) => {
             members.retain(|name, _| !SECRET_MEMBERS.contains(&name.as_str()));
-            members.values_mut().for_each(clean);
+            members.values_mut().for_each(redact_value);
         }
         _ => {}
     }
 }
 
-/// Returns a text without the URLs and tokens in it.
-pub(crate) fn clean_text(text: &str) -> String {
+/// Replaces the signed URLs and the tokens in a text.
+pub(crate) fn redact_text(text: &str) -> String {
     let is_secret = |word: &str| {
         let lower = word.to_ascii_lowercase();
-        let is_signed = lower.contains("://") && lower.contains('?') && SIGNED.iter().any(|part| lower.contains(part));
-        // The beginning of a JWT: `{"` in base64. It may follow a name, such as `token=`.
-        let is_jwt = |(at, _)| word.len() - at > 40 && word[at..].matches('.').count() >= 2;
+        let is_signed = lower.contains("://")
+            && lower.contains('?')
+            && SIGNATURE_PARAMETERS.iter().any(|part| lower.contains(part));
+        // A JWT begins with `{"` in base64, which is `eyJ`. It may follow a name, such as `token=`.
+        let is_jwt = |(start, _)| word.len() - start > 40 && word[start..].matches('.').count() >= 2;
         is_signed || word.match_indices("eyJ").any(is_jwt)
     };
-    let separates = |character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '<' | '>' | '`');
-    if !text.split(separates).any(is_secret) {
+    let is_separator = |character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '<' | '>' | '`');
+    if !text.split(is_separator).any(is_secret) {
         return text.to_owned();
     }
-    text.split_inclusive(separates)
+    text.split_inclusive(is_separator)
         .map(|part| {
-            let word = part.trim_end_matches(separates);
-            if is_secret(word) { part.replacen(word, REMOVED, 1) } else { part.to_owned() }
+            let word = part.trim_end_matches(is_separator);
+            if is_secret(word) { part.replacen(word, REDACTED, 1) } else { part.to_owned() }
         })
         .collect()
 }
@@ -72,8 +74,8 @@ mod tests {
             "output_artifacts": [{ "name": "a", "download_url": "canary" }],
             "deep": { "token": "canary", "list": [secret] },
         });
-        let cleaned = cleaned(value).to_string();
-        assert!(!cleaned.contains("canary") && cleaned.contains("https://docs.test/page?x=1"), "{cleaned}");
-        assert!(cleaned.contains("see (removed") && cleaned.contains("\"name\":\"a\""), "{cleaned}");
+        let redacted = redact(value).to_string();
+        assert!(!redacted.contains("canary") && redacted.contains("https://docs.test/page?x=1"), "{redacted}");
+        assert!(redacted.contains("see (removed") && redacted.contains("\"name\":\"a\""), "{redacted}");
     }
 }

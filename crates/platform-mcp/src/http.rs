@@ -37,7 +37,7 @@ impl HttpServer {
         Secret::new(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
     }
 
-    /// Listens on a port of 127.0.0.1; 0 is a free port.
+    /// Listens on a port of 127.0.0.1; 0 selects a free port.
     ///
     /// # Errors
     ///
@@ -67,22 +67,26 @@ impl HttpServer {
     /// The socket fails.
     pub async fn serve(self) -> io::Result<()> {
         let Self { listener, server, token } = self;
-        // Browsers send `Origin`; none may use the server. Other hosts are refused, against DNS rebinding.
+        // Requests with an `Origin` come from browsers and are refused. The service also refuses other `Host` headers,
+        // which prevents DNS rebinding.
         let config = StreamableHttpServerConfig::default().enforce_origin_validation();
         let factory = move || Ok(server.clone());
         let service = StreamableHttpService::new(factory, Arc::new(LocalSessionManager::default()), config);
-        let guard = middleware::from_fn_with_state(Arc::new(token), authorized);
-        let router = Router::new().route_service(PATH, service).layer(guard);
+        let token_check = middleware::from_fn_with_state(Arc::new(token), require_token);
+        let router = Router::new().route_service(PATH, service).layer(token_check);
         axum::serve(listener, router).await
     }
 }
 
 /// Refuses requests without the token.
-async fn authorized(State(token): State<Arc<Secret>>, request: Request, next: Next) -> Response {
-    let stated = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let stated = stated.and_then(|value| value.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
-    let is_right = stated.is_some_and(|(_, stated)| stated.trim().as_bytes().ct_eq(token.expose().as_bytes()).into());
-    if is_right {
+async fn require_token(State(token): State<Arc<Secret>>, request: Request, next: Next) -> Response {
+    let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let credentials = value.and_then(|value| value.split_once(' '));
+    let is_authorized = credentials.is_some_and(|(scheme, secret)| {
+        let is_equal: bool = secret.trim().as_bytes().ct_eq(token.expose().as_bytes()).into();
+        scheme.eq_ignore_ascii_case("bearer") && is_equal
+    });
+    if is_authorized {
         return next.run(request).await;
     }
     let mut response = StatusCode::UNAUTHORIZED.into_response();

@@ -1,7 +1,8 @@
 //! An MCP server for the platform: read-only tools for agents, and submission within a budget.
 //!
-//! [`PlatformServer`] serves a [`Client`](platform_resources::Client) over stdio, or over HTTP on loopback with a token. No
-//! tool deletes or shares anything, or returns a signed URL or a credential. Submission is offered only with a [`Budget`].
+//! [`PlatformServer`] serves a [`Client`](platform_resources::Client) over stdio, or over HTTP on loopback with a
+//! token. No tool deletes or shares anything, or returns a signed URL or a credential. Submission is offered only with
+//! a [`Budget`].
 //!
 //! ```no_run
 //! use platform_mcp::PlatformServer;
@@ -25,7 +26,7 @@ mod server;
 mod shared;
 mod tools;
 
-pub use budget::{Budget, BudgetError, Limits, Reservation, Used};
+pub use budget::{Budget, BudgetError, BudgetUsage, Limits, Reservation};
 pub use editors::Editor;
 pub use http::HttpServer;
 pub use server::{PlatformServer, PlatformServerBuilder, ServeError};

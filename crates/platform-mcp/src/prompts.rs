@@ -38,7 +38,7 @@ const TASKS: [Task; 3] = [
         arguments: &[("folder", "Path of the results folder")],
         text: "Verify the results folder '{folder}' with verify_folder, and stop if it is not intact. Then read the \
                result of each slide with read_result, and compare the areas and counts of the slides in a table. Name \
-               slides whose values are unusual. State that the results are for research use, and are no diagnosis.",
+               slides whose values are unusual. State that the results are for research use, and are not a diagnosis.",
     },
 ];
 
@@ -54,12 +54,15 @@ pub(crate) fn list() -> Vec<Prompt> {
 }
 
 pub(crate) fn get(name: &str, arguments: &JsonObject) -> Result<GetPromptResult, ErrorData> {
-    let wrong = |text: String| ErrorData::invalid_params(text, None);
-    let task = TASKS.iter().find(|task| task.name == name).ok_or_else(|| wrong(format!("unknown prompt `{name}`")))?;
+    let invalid_params = |text: String| ErrorData::invalid_params(text, None);
+    let task = TASKS
+        .iter()
+        .find(|task| task.name == name)
+        .ok_or_else(|| invalid_params(format!("unknown prompt `{name}`")))?;
     let mut text = task.text.to_owned();
     for (argument, _) in task.arguments {
         let value = arguments.get(*argument).and_then(|value| value.as_str());
-        let value = value.ok_or_else(|| wrong(format!("the argument `{argument}` is missing")))?;
+        let value = value.ok_or_else(|| invalid_params(format!("the argument `{argument}` is missing")))?;
         text = text.replace(&format!("{{{argument}}}"), value);
     }
     let message = PromptMessage::new_text(Role::User, text);

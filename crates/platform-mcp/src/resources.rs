@@ -37,7 +37,7 @@ fn unreachable_url() -> Url {
     unreachable!("a constant URL")
 }
 
-/// Returns the manifests of the folders of the server that have one. Documents are listed by `list_documents`.
+/// Returns the manifests in the folders of the server. The tool `list_documents` lists the documents.
 pub(crate) fn list(shared: &Shared) -> Vec<Resource> {
     let manifests = shared.folders.iter().filter(|folder| folder.join("manifest.jsonl").is_file());
     manifests
@@ -65,23 +65,25 @@ pub(crate) fn templates() -> Vec<ResourceTemplate> {
 pub(crate) async fn read(shared: &Shared, uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let not_found = || ErrorData::resource_not_found(format!("unknown resource `{uri}`"), None);
     let parsed = Url::parse(uri).ok().filter(|parsed| parsed.scheme() == SCHEME).ok_or_else(not_found)?;
-    let segments: Option<Vec<_>> = parsed.path_segments().map(|segments| segments.map(decoded).collect());
+    let segments: Option<Vec<_>> = parsed.path_segments().map(|segments| segments.map(percent_decode).collect());
     let segments = segments.unwrap_or_default();
     let segments: Vec<_> = segments.iter().map(String::as_str).collect();
     let contents = match (parsed.host_str(), &segments[..]) {
-        (Some("documents"), [application, version, name]) => document(shared, uri, application, version, name).await,
-        (Some("manifests"), [folder]) => manifest(shared, uri, folder),
+        (Some("documents"), [application, version, name]) => {
+            read_document(shared, uri, application, version, name).await
+        }
+        (Some("manifests"), [folder]) => read_manifest(shared, uri, folder),
         _ => return Err(not_found()),
     };
-    let failed = |error: ToolError| ErrorData::resource_not_found(guard::clean_text(&error.to_string()), None);
-    Ok(ReadResourceResult::new(vec![contents.map_err(failed)?]))
+    let read_error = |error: ToolError| ErrorData::resource_not_found(guard::redact_text(&error.to_string()), None);
+    Ok(ReadResourceResult::new(vec![contents.map_err(read_error)?]))
 }
 
-fn decoded(segment: &str) -> String {
+fn percent_decode(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
-async fn document(
+async fn read_document(
     shared: &Shared,
     uri: &str,
     application: &str,
@@ -90,24 +92,26 @@ async fn document(
 ) -> Result<ResourceContents, ToolError> {
     let (id, number) = (ApplicationId::from(application), VersionNumber::from(version));
     let documents = shared.client.applications().documents(&id, &number);
-    let kind = documents.get(name).await?.mime_type;
+    let media_type = documents.get(name).await?.mime_type;
     let bytes = documents.read(name).await?;
     if bytes.len() > MAX_BYTES {
         let error = ToolError::new(format!("the document '{name}' has {} bytes, more than {MAX_BYTES}", bytes.len()));
         return Err(error.with_hint("aignostics application document download"));
     }
     let contents = match String::from_utf8(bytes) {
-        Ok(text) if kind.starts_with("text/") || kind.ends_with("json") => ResourceContents::text(text, uri),
+        Ok(text) if media_type.starts_with("text/") || media_type.ends_with("json") => {
+            ResourceContents::text(text, uri)
+        }
         Ok(text) => ResourceContents::blob(STANDARD.encode(text), uri),
         Err(error) => ResourceContents::blob(STANDARD.encode(error.as_bytes()), uri),
     };
-    Ok(contents.with_mime_type(kind))
+    Ok(contents.with_mime_type(media_type))
 }
 
-fn manifest(shared: &Shared, uri: &str, folder: &str) -> Result<ResourceContents, ToolError> {
-    let file = shared.folders.find(folder)?.join("manifest.jsonl");
+fn read_manifest(shared: &Shared, uri: &str, folder: &str) -> Result<ResourceContents, ToolError> {
+    let file = shared.folders.resolve(folder)?.join("manifest.jsonl");
     let contents = durable_fs::regular::read(&file, MAX_BYTES)?;
     let contents = contents.ok_or_else(|| ToolError::new(format!("'{folder}' has no manifest")))?;
-    let text = guard::clean_text(&String::from_utf8_lossy(contents.bytes()));
+    let text = guard::redact_text(&String::from_utf8_lossy(contents.bytes()));
     Ok(ResourceContents::text(text, uri).with_mime_type("application/jsonl"))
 }

@@ -8,12 +8,12 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 
 /// Returns the schema of the arguments of a tool.
-pub(crate) fn of_input<T: JsonSchema>() -> Arc<JsonObject> {
+pub(crate) fn input_schema<T: JsonSchema>() -> Arc<JsonObject> {
     generate::<T>(SchemaSettings::draft2020_12())
 }
 
 /// Returns the schema of the result of a tool.
-pub(crate) fn of_output<T: JsonSchema>() -> Arc<JsonObject> {
+pub(crate) fn output_schema<T: JsonSchema>() -> Arc<JsonObject> {
     generate::<T>(SchemaSettings::draft2020_12().for_serialize())
 }
 
@@ -23,7 +23,8 @@ fn generate<T: JsonSchema>(settings: SchemaSettings) -> Arc<JsonObject> {
     Arc::new(std::mem::take(schema.ensure_object()))
 }
 
-/// Removes the format of a number, such as `uint64`, of which validators such as Ajv warn on each call.
+/// Removes the formats of numbers, such as `uint64`. Some validators, such as Ajv, log a warning about them for each
+/// call.
 fn remove_number_format(schema: &mut Schema) {
     let is_number = |kind: &serde_json::Value| kind == "integer" || kind == "number";
     let kind = schema.get("type");

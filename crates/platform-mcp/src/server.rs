@@ -21,16 +21,16 @@ use crate::tools::{self, Call};
 use crate::{prompts, resources};
 
 /// The time for which a client may keep a list, in milliseconds. Lists change only with the server.
-const LIST_LIFETIME: u64 = 300_000;
+const LIST_LIFETIME_MS: u64 = 300_000;
 
-/// The default time that the user has to confirm a submission.
+/// The default time limit for the confirmation of a submission by the user.
 const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Returns a list with its hints for caches: it belongs to the user.
-macro_rules! private {
+/// Sets the cache hints of a list, which is private to the user.
+macro_rules! with_cache_hints {
     ($list:expr) => {{
         let mut list = $list;
-        (list.ttl_ms, list.cache_scope) = (Some(LIST_LIFETIME), Some(CacheScope::Private));
+        (list.ttl_ms, list.cache_scope) = (Some(LIST_LIFETIME_MS), Some(CacheScope::Private));
         list
     }};
 }
@@ -41,7 +41,7 @@ const INSTRUCTIONS: &str = "Tools for the Aignostics Platform, which runs applic
     explain_failure explains failed slides, and read_result reads downloaded results. Nothing here deletes or shares \
     anything. Results are downloaded with the command `aignostics run download RUN DIR`.";
 
-/// An MCP server for a platform. Clones share everything.
+/// An MCP server for a platform. Clones share their state.
 #[derive(Clone)]
 pub struct PlatformServer(Arc<Shared>);
 
@@ -63,7 +63,7 @@ pub enum ServeError {
     /// A folder does not exist, or the address cannot be used.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The client did not begin as the protocol requires.
+    /// The client did not follow the protocol.
     #[error("the client does not speak MCP")]
     Protocol(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -87,9 +87,9 @@ impl PlatformServer {
     ///
     /// The client does not speak MCP.
     pub async fn serve_stdio(self) -> Result<(), ServeError> {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| ServeError::Protocol(error);
-        let service = self.serve(rmcp::transport::stdio()).await.map_err(|error| failed(error.into()))?;
-        service.waiting().await.map_err(|error| failed(error.into()))?;
+        let protocol_error = |error: Box<dyn std::error::Error + Send + Sync>| ServeError::Protocol(error);
+        let service = self.serve(rmcp::transport::stdio()).await.map_err(|error| protocol_error(error.into()))?;
+        service.waiting().await.map_err(|error| protocol_error(error.into()))?;
         Ok(())
     }
 }
@@ -107,20 +107,20 @@ impl PlatformServerBuilder {
         self
     }
 
-    /// Sets the file that records what was used of the budget. The default is in the state folder of the user.
+    /// Sets the ledger: the file that records the submissions. By default, it is in the state folder of the user.
     pub fn with_ledger(mut self, file: impl Into<PathBuf>) -> Self {
         self.ledger = Some(file.into());
         self
     }
 
-    /// Sets the user's folder in the bucket, where slides of a table are found.
+    /// Sets the user's folder in the bucket, which contains the slides of tables.
     pub fn with_bucket_user(mut self, user: impl Into<String>) -> Self {
         self.bucket_user = user.into();
         self
     }
 
-    /// Sets the time that the user has to confirm a submission, if the client keeps sessions and supports elicitation.
-    /// `None`, the default, is ten minutes.
+    /// Sets the time limit for the confirmation of a submission by the user. It applies to clients with sessions and
+    /// elicitation. `None`, the default, is ten minutes.
     pub fn with_confirmation_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.confirmation_timeout = timeout.unwrap_or(CONFIRMATION_TIMEOUT);
         self
@@ -164,11 +164,11 @@ impl ServerHandler for PlatformServer {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(private!(ListToolsResult::with_all_items(tools::list(&self.0))))
+        Ok(with_cache_hints!(ListToolsResult::with_all_items(tools::list(&self.0))))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::find(&self.0, name).map(tools::Spec::tool)
+        tools::find(&self.0, name).map(tools::ToolSpec::tool)
     }
 
     async fn call_tool(
@@ -190,7 +190,7 @@ impl ServerHandler for PlatformServer {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(private!(ListResourcesResult::with_all_items(resources::list(&self.0))))
+        Ok(with_cache_hints!(ListResourcesResult::with_all_items(resources::list(&self.0))))
     }
 
     async fn list_resource_templates(
@@ -198,7 +198,7 @@ impl ServerHandler for PlatformServer {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Ok(private!(ListResourceTemplatesResult::with_all_items(resources::templates())))
+        Ok(with_cache_hints!(ListResourceTemplatesResult::with_all_items(resources::templates())))
     }
 
     async fn read_resource(
@@ -214,7 +214,7 @@ impl ServerHandler for PlatformServer {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Ok(private!(ListPromptsResult::with_all_items(prompts::list())))
+        Ok(with_cache_hints!(ListPromptsResult::with_all_items(prompts::list())))
     }
 
     async fn get_prompt(
@@ -229,7 +229,7 @@ impl ServerHandler for PlatformServer {
 impl fmt::Debug for PlatformServer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shared { folders, budget, .. } = &*self.0;
-        let mut shown = formatter.debug_struct("PlatformServer");
-        shown.field("folders", folders).field("budget", budget).finish_non_exhaustive()
+        let mut output = formatter.debug_struct("PlatformServer");
+        output.field("folders", folders).field("budget", budget).finish_non_exhaustive()
     }
 }

@@ -15,14 +15,14 @@ pub(crate) struct Shared {
     pub(crate) folders: Folders,
     pub(crate) budget: Option<Budget>,
     pub(crate) bucket_user: String,
-    /// The time that the user has to confirm a submission.
+    /// The time limit for the confirmation of a submission by the user.
     pub(crate) confirmation_timeout: Duration,
-    /// Makes the codes of confirmations unknown to clients.
+    /// The secret key of the confirmation codes. Without it, clients cannot compute a code.
     pub(crate) confirmation_key: [[u8; 16]; 2],
 }
 
 impl Shared {
-    /// Returns the name of the client, which it chose.
+    /// Returns the name by which the client introduced itself.
     pub(crate) fn client_name(context: &RequestContext<RoleServer>) -> String {
         let info = context.client_info();
         info.map_or_else(|| "unnamed".to_owned(), |info| info.name)

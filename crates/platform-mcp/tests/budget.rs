@@ -13,11 +13,11 @@ use platform_mcp::{Budget, BudgetError, Limits};
 const CLIENTS: usize = 8;
 const ATTEMPTS: usize = 1000;
 const KILLS: usize = 50;
-/// The attempts of each client in the time of one kill.
+/// The number of attempts of each client between two kills.
 const ROUND: usize = 2;
 const MAX_SLIDES: u64 = 400;
 const MAX_RUNS: u64 = 250;
-/// The variables that make the test a client: its folder, its number, and the first attempt.
+/// The environment variables that make the test binary a client: the folder and the number of the client.
 const FOLDER: &str = "PLATFORM_MCP_TEST_FOLDER";
 const CLIENT: &str = "PLATFORM_MCP_TEST_CLIENT";
 
@@ -36,14 +36,14 @@ fn lines(file: &Path) -> Vec<String> {
     fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// Makes the attempts of a client that were not begun yet. The platform of this test accepts a submission once.
-fn work(folder: &Path, client: usize) {
-    let (budget, begun) = (budget(folder), folder.join(format!("begun-{client}")));
-    for attempt in lines(&begun).len()..ATTEMPTS / CLIENTS {
+/// Makes the remaining attempts of a client. The simulated platform of this test accepts each submission once.
+fn run_client(folder: &Path, client: usize) {
+    let (budget, attempts) = (budget(folder), folder.join(format!("attempts-{client}")));
+    for attempt in lines(&attempts).len()..ATTEMPTS / CLIENTS {
         while lines(&folder.join("rounds")).len() * ROUND <= attempt {
             std::thread::yield_now();
         }
-        append(&begun, "attempt");
+        append(&attempts, "attempt");
         // Every fifth submission is the same for all clients.
         let content = if attempt % 5 == 0 { format!("{attempt}") } else { format!("{attempt} of {client}") };
         let slides = 1 + u64::try_from(attempt % 3).unwrap();
@@ -63,7 +63,7 @@ fn work(folder: &Path, client: usize) {
     }
 }
 
-fn start(folder: &Path, client: usize) -> Child {
+fn start_client(folder: &Path, client: usize) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["concurrent_clients_never_exceed_the_budget", "--exact"]);
     command.env(FOLDER, folder).env(CLIENT, client.to_string());
@@ -73,23 +73,23 @@ fn start(folder: &Path, client: usize) -> Child {
 #[test]
 fn concurrent_clients_never_exceed_the_budget() {
     if let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) {
-        return work(&folder, std::env::var(CLIENT).unwrap().parse().unwrap());
+        return run_client(&folder, std::env::var(CLIENT).unwrap().parse().unwrap());
     }
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let mut clients: Vec<_> = (0..CLIENTS).map(|client| start(folder, client)).collect();
-    let begun = |client: usize| lines(&folder.join(format!("begun-{client}"))).len();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|client| start_client(folder, client)).collect();
+    let attempt_count = |client: usize| lines(&folder.join(format!("attempts-{client}"))).len();
     for kill in 0..KILLS {
         append(&folder.join("rounds"), "round");
         let client = kill % CLIENTS;
-        // Either attempt of the round is interrupted, or the wait for the next round.
-        while begun(client) < (kill + 1) * ROUND - kill / CLIENTS % 2 {
+        // The kill interrupts the first or the second attempt of the round, or the wait for the next round.
+        while attempt_count(client) < (kill + 1) * ROUND - kill / CLIENTS % 2 {
             assert!(clients[client].try_wait().unwrap().is_none(), "a client ended early");
             std::thread::yield_now();
         }
         clients[client].kill().unwrap();
         clients[client].wait().unwrap();
-        clients[client] = start(folder, client);
+        clients[client] = start_client(folder, client);
     }
     for _ in KILLS..ATTEMPTS / CLIENTS {
         append(&folder.join("rounds"), "round");
@@ -97,10 +97,10 @@ fn concurrent_clients_never_exceed_the_budget() {
     for mut client in clients {
         assert!(client.wait().unwrap().success());
     }
-    assert_eq!((0..CLIENTS).map(begun).sum::<usize>(), ATTEMPTS);
+    assert_eq!((0..CLIENTS).map(attempt_count).sum::<usize>(), ATTEMPTS);
     let accepted = lines(&folder.join("accepted"));
     let unique: BTreeMap<_, _> =
-        accepted.iter().map(|line| line.split_once(' ').unwrap()).map(|(n, of)| (of, n)).collect();
+        accepted.iter().map(|line| line.split_once(' ').unwrap()).map(|(slides, content)| (content, slides)).collect();
     assert_eq!(unique.len(), accepted.len(), "nothing was accepted twice");
     let slides: u64 = unique.values().map(|slides| slides.parse::<u64>().unwrap()).sum();
     let runs = u64::try_from(unique.len()).unwrap();
@@ -108,12 +108,12 @@ fn concurrent_clients_never_exceed_the_budget() {
     assert!(!lines(&folder.join("refused")).is_empty(), "the budget was exhausted");
     let used = budget(folder).used().unwrap();
     assert!((slides..=MAX_SLIDES).contains(&used.slides) && (runs..=MAX_RUNS).contains(&used.runs), "{used:?}");
-    // What a killed process has entered counts, but it is little.
+    // The entries of killed processes count, but there are few of them.
     assert!(used.slides - slides <= 3 * u64::try_from(KILLS).unwrap(), "{used:?}");
 }
 
 #[test]
-fn exhausted_budget_names_the_limit_what_was_used_and_by_whom() {
+fn exhausted_budget_error_names_the_limit_and_the_usage_of_each_client() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { max_slides: 5, max_runs: 2, applications: vec!["he-tme".to_owned()] };
     let budget = Budget::new(limits, folder.path().join("budget.json"));
@@ -125,25 +125,25 @@ fn exhausted_budget_names_the_limit_what_was_used_and_by_whom() {
     assert_eq!(error, "the budget is exhausted: --max-runs is 2, 2 used (claude: 1, cursor: 1), 1 more requested");
     let error = budget.reserve("cursor", "test-app", 1, &[b"c"]).unwrap_err().to_string();
     assert!(error.contains("'test-app'") && error.contains("he-tme"), "{error}");
-    // The same content again needs no room.
+    // Submitting the same content again uses up no budget.
     budget.reserve("claude", "he-tme", 3, &[b"a"]).unwrap().settle("run-1", false).unwrap();
     assert_eq!((budget.used().unwrap().slides, budget.used().unwrap().runs), (4, 2));
 }
 
 #[test]
-fn submission_that_was_not_accepted_gives_its_room_back() {
+fn released_reservation_restores_the_budget() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { max_slides: 2, max_runs: 1, applications: vec!["he-tme".to_owned()] };
     let budget = Budget::new(limits, folder.path().join("budget.json"));
     budget.reserve("a", "he-tme", 2, &[b"1"]).unwrap().release().unwrap();
-    // An attempt whose outcome is not known keeps its room, also if it is repeated and refused.
+    // The entry of an attempt with an unknown outcome remains, even if the attempt is repeated and released.
     drop(budget.reserve("a", "he-tme", 2, &[b"2"]).unwrap());
     budget.reserve("a", "he-tme", 2, &[b"2"]).unwrap().release().unwrap();
     assert!(matches!(budget.reserve("a", "he-tme", 1, &[b"3"]), Err(BudgetError::Exhausted { .. })));
 }
 
 #[test]
-fn ledger_that_is_not_valid_permits_nothing() {
+fn invalid_ledger_allows_no_submission() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { max_slides: 2, max_runs: 1, applications: vec!["he-tme".to_owned()] };
     let budget = Budget::new(limits, folder.path().join("budget.json"));

@@ -295,7 +295,7 @@ impl Core {
         let attempts = || {
             let (hosts, issuer) = (inner.unauthenticated.hosts(), &inner.settings.token_url);
             if inner.has_had_token.load(Relaxed) {
-                hosts.set_answered(issuer);
+                hosts.set_responded(issuer);
             }
             hosts.attempts(issuer, &self.retry_policy(&inner.settings.auth))
         };

@@ -90,11 +90,11 @@ impl Documents {
         let policy = self.client.settings().retry.for_requests();
         let mut attempts = self.client.storage_http()?.attempts(url.expose(), &policy);
         loop {
-            attempts.ready().await.map_err(Error::unavailable)?;
+            attempts.wait_until_ready().await.map_err(Error::unavailable)?;
             match self.read_once(&url).await {
-                Err(error) if error.is_transient() => attempts.failed(&error, None).map_err(|_| error)?,
+                Err(error) if error.is_transient() => attempts.record_failure(&error, None).map_err(|_| error)?,
                 outcome => {
-                    attempts.answered();
+                    attempts.record_response();
                     return outcome;
                 }
             }

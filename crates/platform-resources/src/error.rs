@@ -75,7 +75,7 @@ enum Kind {
     #[error("internal error: a cached response has another type")]
     CacheTypeMismatch,
     #[error(transparent)]
-    InsideRuntime(auth_http::InsideRuntime),
+    InsideRuntime(auth_http::InsideRuntimeError),
     #[error(transparent)]
     Build(BuildError),
     #[cfg(feature = "login")]
@@ -223,7 +223,7 @@ impl Error {
         Kind::Unfinished.into()
     }
 
-    pub(crate) fn inside_runtime(error: auth_http::InsideRuntime) -> Self {
+    pub(crate) fn inside_runtime(error: auth_http::InsideRuntimeError) -> Self {
         Kind::InsideRuntime(error).into()
     }
 

@@ -64,20 +64,20 @@ impl Client {
         let mut attempts = self.core.unauthenticated().attempts(&self.settings().api_root, &policy);
         let mut last_outcome = None;
         loop {
-            if let Err(exhausted) = attempts.ready().await {
+            if let Err(exhausted) = attempts.wait_until_ready().await {
                 let unreachable_error = || Err(ApiError::unreachable("health", exhausted).into());
                 return last_outcome.unwrap_or_else(unreachable_error);
             }
             let (outcome, retry_permission) = match self.request_health().await {
                 Ok(HealthResponse { health, transient_response: Some(transient_response) }) => {
-                    (Ok(health), attempts.failed_with_response(&transient_response, transient_response.retry_after))
+                    (Ok(health), attempts.record_failure_response(&transient_response, transient_response.retry_after))
                 }
                 Err(error) if error.is_transient() => {
-                    let retry_permission = attempts.failed(&error, None);
+                    let retry_permission = attempts.record_failure(&error, None);
                     (Err(error), retry_permission)
                 }
                 outcome => {
-                    attempts.answered();
+                    attempts.record_response();
                     return outcome.map(|response| response.health);
                 }
             };

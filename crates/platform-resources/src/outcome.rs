@@ -151,7 +151,7 @@ pub enum ArtifactOutcome {
     /// The file was deleted.
     Deleted(Actor),
     /// The file does not exist, because the item was not processed yet or was skipped.
-    NotMade,
+    NotCreated,
     /// The file could not be created, because of the input of the item (`User`), or because the application or the
     /// platform failed (`System`).
     Failed(Actor),
@@ -168,7 +168,7 @@ impl ArtifactOutcome {
             (ArtifactOutput::DeletedBySystem, _) => Self::Deleted(Actor::System),
             (ArtifactOutput::None, Some(ArtifactTerminationReason::UserError)) => Self::Failed(Actor::User),
             (ArtifactOutput::None, Some(ArtifactTerminationReason::SystemError)) => Self::Failed(Actor::System),
-            (ArtifactOutput::None, _) => Self::NotMade,
+            (ArtifactOutput::None, _) => Self::NotCreated,
             (output, _) => Self::Unknown(output.to_string()),
         }
     }

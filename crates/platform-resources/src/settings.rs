@@ -163,7 +163,7 @@ pub struct RetrySettings {
 impl RetrySettings {
     /// Returns the policy for a single request.
     pub fn for_requests(&self) -> RetryPolicy {
-        RetryPolicy::default().with_limit(self.limit).with_unanswered_limit(self.unanswered_limit)
+        RetryPolicy::default().with_limit(self.limit).with_first_response_limit(self.unanswered_limit)
     }
 
     /// Returns the policy for following a run and for transfers.
@@ -180,8 +180,8 @@ impl OperationSettings {
             return policy;
         }
         let backoff = policy.backoff();
-        let max_pause = self.wait_max.unwrap_or(backoff.longest().max(self.wait_min.unwrap_or_default()));
-        policy.with_backoff(self.wait_min.unwrap_or(backoff.first()), max_pause)
+        let max_pause = self.wait_max.unwrap_or(backoff.max_bound().max(self.wait_min.unwrap_or_default()));
+        policy.with_backoff(self.wait_min.unwrap_or(backoff.first_bound()), max_pause)
     }
 }
 

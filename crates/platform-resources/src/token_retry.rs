@@ -23,15 +23,15 @@ pub(crate) async fn token_with_retries<F: Future<Output = Result<AccessToken, To
             if !error.is_transient() {
                 return Err(CallError::token(error, None));
             }
-            if let Err(exhausted) = attempts.failed(&error, error.retry_after()) {
+            if let Err(exhausted) = attempts.record_failure(&error, error.retry_after()) {
                 return Err(CallError::token(error, Some(exhausted)));
             }
-            if let Err(exhausted) = attempts.ready().await {
+            if let Err(exhausted) = attempts.wait_until_ready().await {
                 return Err(CallError::token(error, Some(exhausted)));
             }
             outcome = obtain_after_first_pause(&obtain).await;
         }
-        attempts.answered();
+        attempts.record_response();
     }
     outcome.map_err(|error| CallError::token(error, None))
 }

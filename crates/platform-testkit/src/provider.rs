@@ -147,7 +147,7 @@ impl TokenProvider for ScriptedProvider {
 impl AsyncTokenProvider for ScriptedProvider {
     /// Accepts every token.
     async fn verify(&self, token: &AccessToken) -> Result<AccessToken, TokenError> {
-        Ok(token.clone().verified())
+        Ok(token.clone().into_verified())
     }
 
     /// Calls run on the caller's runtime, so that tests with paused time or one thread control them.

@@ -8,7 +8,7 @@ use super::part::Flaw;
 use crate::authorization::AuthorizationError;
 use crate::credentials::CredentialError;
 use crate::server::AgentAddress;
-use crate::transport::{TransportError, shown};
+use crate::transport::{TransportError, sanitize};
 
 /// An error of listing A2A agents. It names the agent, and never shows a token or the text of a card.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +39,10 @@ enum Kind {
     Timeout { agent: AgentAddress, after: Duration },
     #[error("the agent {agent} responded with {status} instead of its card")]
     Status { agent: AgentAddress, status: u16 },
-    #[error("the agent {agent} redirects to {to}: redirects are not followed; correct the URL of the agent")]
-    Redirect { agent: AgentAddress, to: String },
-    #[error("the card of the agent {agent} is not JSON, but `{stated}`")]
-    MediaType { agent: AgentAddress, stated: String },
+    #[error("the agent {agent} redirects to {target}: redirects are not followed; correct the URL of the agent")]
+    Redirect { agent: AgentAddress, target: String },
+    #[error("the card of the agent {agent} is not JSON, but `{content_type}`")]
+    MediaType { agent: AgentAddress, content_type: String },
     #[error("the card of the agent {agent} is not valid: {problem}")]
     Invalid { agent: AgentAddress, field: Option<String>, problem: String },
     #[error(
@@ -67,7 +67,7 @@ impl AgentCardError {
     }
 
     pub(crate) fn unlisted(id: &str) -> Self {
-        Kind::Unlisted(shown(id)).into()
+        Kind::Unlisted(sanitize(id)).into()
     }
 
     pub(super) fn tenant(agent: &AgentAddress) -> Self {
@@ -78,16 +78,16 @@ impl AgentCardError {
         Kind::Timeout { agent: agent.clone(), after }.into()
     }
 
-    pub(super) fn unexpected(agent: &AgentAddress, status: u16) -> Self {
+    pub(super) fn unexpected_status(agent: &AgentAddress, status: u16) -> Self {
         Kind::Status { agent: agent.clone(), status }.into()
     }
 
-    pub(super) fn redirect(agent: &AgentAddress, to: &str) -> Self {
-        Kind::Redirect { agent: agent.clone(), to: shown(to) }.into()
+    pub(super) fn redirect(agent: &AgentAddress, target: &str) -> Self {
+        Kind::Redirect { agent: agent.clone(), target: sanitize(target) }.into()
     }
 
-    pub(super) fn media_type(agent: &AgentAddress, stated: &str) -> Self {
-        Kind::MediaType { agent: agent.clone(), stated: shown(stated) }.into()
+    pub(super) fn media_type(agent: &AgentAddress, content_type: &str) -> Self {
+        Kind::MediaType { agent: agent.clone(), content_type: sanitize(content_type) }.into()
     }
 
     pub(super) fn http(agent: &AgentAddress, source: HttpError) -> Self {
@@ -101,7 +101,7 @@ impl AgentCardError {
             TransportError::Http(source) => Self::http(agent, source),
             TransportError::Authorization(source) => Kind::Authorization { agent: agent.clone(), source }.into(),
             TransportError::LoginInProgress => Kind::LoginInProgress(agent.clone()).into(),
-            TransportError::Status { status, .. } => Self::unexpected(agent, status),
+            TransportError::Status { status, .. } => Self::unexpected_status(agent, status),
         }
     }
 
@@ -113,7 +113,7 @@ impl AgentCardError {
                 let problem = format!("`{field}` must be {expected}");
                 Kind::Invalid { agent, field: Some(field), problem }.into()
             }
-            Flaw::Origin(field, origin) => Kind::Origin { agent, field, origin: shown(&origin) }.into(),
+            Flaw::Origin(field, origin) => Kind::Origin { agent, field, origin: sanitize(&origin) }.into(),
         }
     }
 
@@ -161,7 +161,7 @@ impl AgentCardError {
         }
     }
 
-    /// Returns the HTTP status of the response, if it is not one of success or of a redirect.
+    /// Returns the HTTP status of the response, if it is neither a success nor a redirect.
     pub fn status(&self) -> Option<u16> {
         match *self.0 {
             Kind::Status { status, .. } => Some(status),
@@ -179,7 +179,7 @@ impl AgentCardError {
         matches!(&*self.0, Kind::Http { source, .. } if source.is_too_large())
     }
 
-    /// Returns true if the response is not a valid card: another media type, no JSON, or a field that is missing or invalid.
+    /// Returns true if the response is not a valid card: it is not JSON, or a field is missing or invalid.
     pub fn is_invalid(&self) -> bool {
         matches!(*self.0, Kind::MediaType { .. } | Kind::Invalid { .. })
     }
@@ -198,7 +198,7 @@ impl AgentCardError {
         matches!(*self.0, Kind::Origin { .. })
     }
 
-    /// Returns true if the agent was listed for another tenant than that of the principal. Nothing was sent.
+    /// Returns true if the agent was listed for a tenant other than the tenant of the principal. Nothing was sent.
     pub fn is_wrong_tenant(&self) -> bool {
         matches!(*self.0, Kind::Tenant(_))
     }

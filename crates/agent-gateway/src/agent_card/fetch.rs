@@ -6,94 +6,101 @@ use auth_core::Authority;
 use auth_http::{Method, Request, Response};
 use url::Url;
 
-use super::cache::{CachedCard, key};
+use super::cache::{CachedCard, card_key};
 use super::hints::Hints;
 use super::{AgentCard, AgentCardError, CardCache, parse};
 use crate::principal::Principal;
 use crate::server::{AgentAddress, Server};
-use crate::transport::{CORRELATION, Correlation, Identities, Transport};
+use crate::transport::{CORRELATION_HEADER, CorrelationId, Identities, Transport};
 
 /// The maximum size of a card, in bytes.
 const MAX_CARD_BYTES: usize = 1024 * 1024;
-/// The media types of a card: that of all versions, and that of A2A 1.0 (section 14.1).
+/// The media types of a card: JSON for all versions, and the type of A2A 1.0 (section 14.1).
 const ACCEPT: &str = "application/json, application/a2a+json";
 
-/// The cards of a gateway, and what it adds to those of its directory.
+/// The cached cards of a gateway, and its configuration for agents.
 pub(crate) struct AgentCards {
     pub(crate) cache: CardCache,
-    /// The agents that the caller has added to those of the directory.
-    pub(crate) added: Vec<AgentAddress>,
-    /// The origins at which any agent may have interfaces.
-    pub(crate) origins: Vec<Authority>,
+    /// The agents that the caller has configured in addition to those of the directory.
+    pub(crate) added_agents: Vec<AgentAddress>,
+    /// The origins at which all agents may have interfaces, in addition to their own.
+    pub(crate) permitted_origins: Vec<Authority>,
     pub(crate) plain_loopback: bool,
 }
 
-/// The origin of a request: the connections, the principal and its correlation id.
+/// The context of a request: the connections, the principal and the correlation id.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<'a> {
+pub(crate) struct RequestContext<'a> {
     pub(crate) identities: &'a Arc<Identities>,
     pub(crate) principal: &'a Principal,
-    pub(crate) correlation: &'a Correlation,
+    pub(crate) correlation: &'a CorrelationId,
 }
 
 impl AgentCards {
     /// Returns the card of an agent for a principal, from the cache or from the agent.
-    pub(crate) async fn card(&self, agent: &AgentAddress, source: Source<'_>) -> Result<AgentCard, AgentCardError> {
-        if !agent.admits(source.principal) {
+    pub(crate) async fn card(
+        &self,
+        agent: &AgentAddress,
+        context: RequestContext<'_>,
+    ) -> Result<AgentCard, AgentCardError> {
+        if !agent.is_available_to(context.principal) {
             return Err(AgentCardError::tenant(agent));
         }
-        let key = key(agent, source.principal);
+        let key = card_key(agent, context.principal);
         let cached = self.cache.get(&key);
         if let Some(cached) = cached.as_ref().filter(|cached| self.cache.is_fresh(cached)) {
             return Ok(cached.card.clone());
         }
         let epoch = self.cache.epoch();
-        let tag = cached.as_ref().and_then(|cached| cached.hints.tag.as_deref());
-        let response = self.send(agent, source, tag).await?;
-        let hints = Hints::of(&response);
+        let entity_tag = cached.as_ref().and_then(|cached| cached.hints.entity_tag.as_deref());
+        let response = self.send(agent, context, entity_tag).await?;
+        let hints = Hints::from_response(&response);
         let (card, hints) = match (response.status(), cached) {
-            (304, Some(CachedCard { card, hints: stored, .. })) if stored.tag.is_some() => (card, hints.or(stored)),
+            (304, Some(CachedCard { card, hints: stored, .. })) if stored.entity_tag.is_some() => {
+                (card, hints.with_missing_from(stored))
+            }
             (200, _) => (self.read(agent, response).await?, hints),
             (300..=399, _) if response.header("location").is_some() => return Err(redirect(agent, &response)),
-            (status, _) => return Err(AgentCardError::unexpected(agent, status)),
+            (status, _) => return Err(AgentCardError::unexpected_status(agent, status)),
         };
-        self.cache.keep(&key, card.clone(), hints, epoch);
+        self.cache.insert(&key, card.clone(), hints, epoch);
         Ok(card)
     }
 
+    /// Requests a card. With an entity tag, the agent responds with 304 if the card is unchanged.
     async fn send(
         &self,
         agent: &AgentAddress,
-        source: Source<'_>,
-        tag: Option<&str>,
+        context: RequestContext<'_>,
+        entity_tag: Option<&str>,
     ) -> Result<Response, AgentCardError> {
-        let wanted = source.principal.token_request();
+        let token_request = context.principal.token_request();
         let server = Server::at(agent.card_url().clone(), agent.id(), agent.tenant());
-        let transport = Transport::new(source.identities.clone(), &server, self.plain_loopback, wanted);
+        let transport = Transport::new(context.identities.clone(), &server, self.plain_loopback, token_request);
         let request = || {
             let request = Request::new(Method::Get, agent.card_url().clone()).with_header("accept", ACCEPT);
-            let request = request.with_header(CORRELATION, &source.correlation.0);
-            tag.iter().fold(request, |request, tag| request.with_header("if-none-match", *tag))
+            let request = request.with_header(CORRELATION_HEADER, &context.correlation.0);
+            entity_tag.iter().fold(request, |request, entity_tag| request.with_header("if-none-match", *entity_tag))
         };
         transport.send(request).await.map_err(|error| AgentCardError::transport(agent, error))
     }
 
     async fn read(&self, agent: &AgentAddress, response: Response) -> Result<AgentCard, AgentCardError> {
-        let stated = response.header("content-type").unwrap_or_default();
-        if !is_json(stated) {
-            return Err(AgentCardError::media_type(agent, stated));
+        let content_type = response.header("content-type").unwrap_or_default();
+        if !is_json(content_type) {
+            return Err(AgentCardError::media_type(agent, content_type));
         }
         let body = response.bytes(MAX_CARD_BYTES).await.map_err(|error| AgentCardError::http(agent, error))?;
-        let own = Authority::of(agent.url());
-        let foreign = |url: &Url| {
-            let claimed = Authority::of(url);
-            (claimed != own && !self.origins.contains(&claimed)).then(|| claimed.to_string())
+        let agent_origin = Authority::of(agent.url());
+        let foreign_origin = |url: &Url| {
+            let origin = Authority::of(url);
+            (origin != agent_origin && !self.permitted_origins.contains(&origin)).then(|| origin.to_string())
         };
-        parse::parse(&body, foreign).map_err(|flaw| AgentCardError::flaw(agent, flaw))
+        parse::parse(&body, foreign_origin).map_err(|flaw| AgentCardError::flaw(agent, flaw))
     }
 }
 
-/// Returns the error of a redirect. It shows the origin of the target, because the rest may contain a credential.
+/// Returns the error of a redirect. It shows only the origin of the target, because the rest may contain a credential.
 fn redirect(agent: &AgentAddress, response: &Response) -> AgentCardError {
     let target = response.header("location").and_then(|target| agent.card_url().join(target).ok());
     let target = target.map(|target| Authority::of(&target).to_string());

@@ -10,17 +10,17 @@ use auth_http::{HttpClient, is_internal_host};
 use url::Url;
 
 use super::Config;
-use super::client::{Client, Identification};
-use super::document::Documents;
+use super::client::{Client, ClientResolver};
+use super::document::DocumentClient;
 use super::error::AuthorizationError;
 use super::issuer::{self, Issuer};
-use super::login::{Login, OFFLINE_ACCESS, State};
-use super::prompts::Prompts;
+use super::login::{Login, LoginState, OFFLINE_ACCESS};
+use super::prompts::PromptLimiter;
 use super::resource::{self, Resource};
 use super::scopes::Scopes;
-use super::waiting::Logins;
+use super::waiting::LoginCounters;
 
-/// The stores and limits of all tokens.
+/// The settings of all token sources.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) plain_loopback: bool,
@@ -28,12 +28,12 @@ pub(crate) struct Settings {
     pub(crate) lease: Option<Arc<dyn RefreshLease>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) expiry: ExpiryPolicy,
-    pub(crate) logins: Logins,
+    pub(crate) logins: LoginCounters,
 }
 
-/// The connections and settings that all servers share.
+/// The connections and the settings that all servers share.
 #[derive(Clone)]
-pub(crate) struct Parts {
+pub(crate) struct SharedSetup {
     pub(crate) http: HttpClient,
     /// Connections to public hosts only.
     pub(crate) public: HttpClient,
@@ -42,7 +42,7 @@ pub(crate) struct Parts {
 
 impl Settings {
     /// Returns the source of the tokens of a provider.
-    pub(crate) fn source(
+    pub(crate) fn token_source(
         &self,
         key: TokenKey,
         provider: impl AsyncTokenProvider + 'static,
@@ -56,68 +56,71 @@ impl Settings {
 /// The access to one server.
 #[derive(Clone, Debug)]
 pub(super) struct Access {
-    /// The tokens of the system. Only they may come from a configured refresh token.
-    system: Source,
-    users: Source,
+    /// The tokens of the system. A configured refresh token is used only for them.
+    system: LoginSource,
+    users: LoginSource,
     pub(super) client: Client,
     /// The identifier of the server, as published.
     resource: String,
-    /// The scopes that are requested first.
+    /// The scopes of the first login.
     scopes: Scopes,
-    /// True if the server is at an internal address, so that its authorization server may be, too.
+    /// True if the server is at an internal address. Its authorization server may then also be at one.
     is_internal: bool,
 }
 
-/// The tokens of some principals, and their logins.
+/// A token source, and the login that is its provider.
 #[derive(Clone, Debug)]
-pub(super) struct Source {
+pub(super) struct LoginSource {
     pub(super) tokens: TokenSource,
     pub(super) login: Arc<Login>,
 }
 
-/// A server, and the metadata that its challenge names.
-pub(super) struct Challenged<'a> {
+/// A server, and the content of its challenge.
+pub(super) struct ChallengedServer<'a> {
     pub(super) id: &'a str,
     pub(super) url: &'a Url,
+    /// The URL of its metadata.
     pub(super) metadata: Option<&'a str>,
     /// True if its response came from an internal address; `None` if this is not known.
     pub(super) is_internal: Option<bool>,
     pub(super) scopes: Option<Scopes>,
-    pub(super) prompts: Prompts,
+    pub(super) prompts: PromptLimiter,
 }
 
 impl Access {
-    /// Discovers the access to a server. If nothing has changed since `before`, its tokens remain in use.
+    /// Discovers the access to a server. Returns a copy of `previous` if nothing has changed, so that its tokens remain
+    /// in use.
     pub(super) async fn discover(
-        parts: &Parts,
+        shared: &SharedSetup,
         config: &Arc<Config>,
-        server: Challenged<'_>,
-        before: Option<&Self>,
+        server: ChallengedServer<'_>,
+        previous: Option<&Self>,
     ) -> Result<Self, AuthorizationError> {
-        // Decided by the connection, because a server could resolve its own name to an internal address for a moment, so that
-        // its metadata may name others.
-        let known = server.is_internal.or(before.map(|before| before.is_internal));
-        let is_internal = known.unwrap_or(false) || is_internal_host(server.url);
-        let http = if is_internal { &parts.http } else { &parts.public };
-        let documents = Documents::new(http.clone(), parts.settings.plain_loopback, is_internal);
+        // The address of the connection decides. A hostile server could resolve its own name to an internal address for
+        // a moment, so that its metadata could name other internal addresses.
+        let observed = server.is_internal.or(previous.map(|previous| previous.is_internal));
+        let is_internal = observed.unwrap_or(false) || is_internal_host(server.url);
+        let http = if is_internal { &shared.http } else { &shared.public };
+        let documents = DocumentClient::new(http.clone(), shared.settings.plain_loopback, is_internal);
         let resource = resource::discover(&documents, server.url, server.metadata).await?;
-        let issuer = config.preferred(server.url, &resource.issuers).ok_or_else(AuthorizationError::no_metadata)?;
+        let issuer =
+            config.preferred_issuer(server.url, &resource.issuers).ok_or_else(AuthorizationError::no_metadata)?;
         let issuer = issuer::discover(&documents, issuer).await?;
-        let identification =
-            Identification { config, server: server.url, documents: &documents, http, clock: &parts.settings.clock };
-        let client = identification.client(&issuer).await?;
-        if let Some(same) =
-            before.filter(|before| before.is_internal == is_internal && before.is_same(&resource, &client))
+        let resolver =
+            ClientResolver { config, server: server.url, documents: &documents, http, clock: &shared.settings.clock };
+        let client = resolver.resolve(&issuer).await?;
+        if let Some(unchanged) =
+            previous.filter(|previous| previous.is_internal == is_internal && previous.has_same(&resource, &client))
         {
-            return Ok(same.clone());
+            return Ok(unchanged.clone());
         }
-        Ok(Self { is_internal, ..Self::new(&parts.settings, config, server, resource, &issuer, client)? })
+        Ok(Self { is_internal, ..Self::new(&shared.settings, config, server, resource, &issuer, client)? })
     }
 
     fn new(
         settings: &Settings,
         config: &Arc<Config>,
-        server: Challenged<'_>,
+        server: ChallengedServer<'_>,
         resource: Resource,
         issuer: &Issuer,
         client: Client,
@@ -134,22 +137,22 @@ impl Access {
                 refresh_token,
                 prompts: server.prompts.clone(),
                 url: server.url.clone(),
-                waiting: settings.logins.clone(),
-                state: State::default(),
+                counters: settings.logins.clone(),
+                state: LoginState::default(),
             });
             let key = client.oauth.token_key().with_origin(server.url.as_str());
-            let tokens = settings.source(key.build(), login.clone()).map_err(AuthorizationError::setup)?;
-            Ok::<_, AuthorizationError>(Source { tokens, login })
+            let tokens = settings.token_source(key.build(), login.clone()).map_err(AuthorizationError::setup)?;
+            Ok::<_, AuthorizationError>(LoginSource { tokens, login })
         };
         let system = source(refresh_token)?;
         let users = if has_refresh_token { source(None)? } else { system.clone() };
         let scopes = server.scopes.unwrap_or(resource.scopes);
-        let scopes = if issuer.offers_offline_access { scopes.with(OFFLINE_ACCESS) } else { scopes };
+        let scopes = if issuer.offers_offline_access { scopes.with_scope(OFFLINE_ACCESS) } else { scopes };
         Ok(Self { system, users, client, resource: resource.id, scopes, is_internal: false })
     }
 
     /// Returns the tokens of a principal.
-    pub(super) fn source(&self, principal: &TokenRequest) -> &Source {
+    pub(super) fn source_for(&self, principal: &TokenRequest) -> &LoginSource {
         if principal.subject().is_none() { &self.system } else { &self.users }
     }
 
@@ -158,22 +161,22 @@ impl Access {
         self.system.tokens.clear().await.and(self.users.tokens.clear().await)
     }
 
-    /// Returns true if tokens for this resource and client are those of this access.
-    fn is_same(&self, resource: &Resource, client: &Client) -> bool {
+    /// Returns true if this access has the same resource and client, so that its tokens are still usable.
+    fn has_same(&self, resource: &Resource, client: &Client) -> bool {
         let is_same_login = self.client.redirect == client.redirect;
         let is_same_client = self.client.oauth.token_key().build() == client.oauth.token_key().build();
         self.resource == resource.id && is_same_client && is_same_login
     }
 
-    /// Returns the scopes with which a user logs in, if the server has required these additional ones.
-    pub(super) fn scopes(&self, additional: &Scopes) -> Scopes {
+    /// Returns the scopes of a login: those of the first login, and the additional scopes that the server has required.
+    pub(super) fn login_scopes(&self, additional: &Scopes) -> Scopes {
         self.scopes.union(additional)
     }
 
-    /// Returns the request for the token of `principal`. A configured refresh token has the scopes of its login, so that
-    /// it is presented for one request only.
+    /// Returns the request for the token of `principal`. With a configured refresh token, it has no scopes: all
+    /// requests then use the same token, so that the refresh token is redeemed only once.
     pub(super) fn token_request(&self, principal: &TokenRequest, scopes: &Scopes) -> TokenRequest {
         let request = principal.clone().with_resource(self.resource.as_str());
-        if self.source(principal).login.has_refresh_token() { request } else { request.with_scopes(scopes.iter()) }
+        if self.source_for(principal).login.has_refresh_token() { request } else { request.with_scopes(scopes.iter()) }
     }
 }

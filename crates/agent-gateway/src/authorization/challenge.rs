@@ -1,4 +1,4 @@
-use auth_core::Challenge as Parsed;
+use auth_core::Challenge as HttpChallenge;
 use auth_http::{Response, is_internal_address};
 
 use super::error::AuthorizationError;
@@ -16,14 +16,14 @@ pub(super) struct Challenge {
 }
 
 impl Challenge {
-    /// Returns the bearer challenge of a response, which is empty if there is none.
-    pub(super) fn of(response: &Response) -> Self {
+    /// Returns the bearer challenge of a response, or an empty challenge if there is none.
+    pub(super) fn from_response(response: &Response) -> Self {
         let is_internal = response.peer_address().map(|address| is_internal_address(address.ip()));
         Self { is_internal, ..Self::parse(response.headers("www-authenticate")) }
     }
 
     fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Self {
-        let mut challenges = headers.flat_map(Parsed::parse).filter(|challenge| challenge.is("bearer"));
+        let mut challenges = headers.flat_map(HttpChallenge::parse).filter(|challenge| challenge.is("bearer"));
         let Some(challenge) = challenges.next() else { return Self::default() };
         let parameter = |name| challenge.parameter(name).map(str::to_owned);
         let (scope, error) = (parameter("scope"), parameter("error"));
@@ -32,7 +32,7 @@ impl Challenge {
 
     /// Returns the requested scopes, or `None` if the challenge names none.
     pub(super) fn scopes(&self) -> Result<Option<Scopes>, AuthorizationError> {
-        let scopes = self.scope.as_deref().map(|scope| Scopes::read(scope.split(' '))).transpose()?;
+        let scopes = self.scope.as_deref().map(|scope| Scopes::parse(scope.split(' '))).transpose()?;
         Ok(scopes.filter(|scopes| !scopes.is_empty()))
     }
 
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(challenge.resource_metadata.as_deref(), Some("https://a.test/m"));
         assert!(challenge.is_insufficient_scope());
         assert_eq!(challenge.scopes().unwrap().unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
-        let none = Challenge::parse(["Bearer"].into_iter());
-        assert!(none.scopes().unwrap().is_none() && !none.is_insufficient_scope());
+        let empty = Challenge::parse(["Bearer"].into_iter());
+        assert!(empty.scopes().unwrap().is_none() && !empty.is_insufficient_scope());
     }
 }

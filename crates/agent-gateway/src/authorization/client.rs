@@ -1,4 +1,4 @@
-//! The client at an authorization server: registered before, identified by a metadata document, or registered
+//! The client at an authorization server: registered in advance, identified by a metadata document, or registered
 //! dynamically (RFC 7591).
 
 use std::fmt::Write;
@@ -13,17 +13,18 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::Config;
-use super::document::Documents;
-use super::error::{AuthorizationError, shown};
+use super::document::DocumentClient;
+use super::error::{AuthorizationError, sanitize};
 use super::issuer::Issuer;
-use super::members::Members;
+use super::members::JsonDocument;
 use super::registration::{ClientAuthentication, ClientRegistration};
 
 /// The maximum length of a client id and of a client secret, in bytes.
 const MAX_ID_BYTES: usize = 4096;
-/// The number of bytes of the digest of an issuer in its redirect URL.
-const ISSUER_BYTES: usize = 16;
-const WHAT: &str = "the registration endpoint";
+/// The length of the digest of an issuer in its redirect URL, in bytes.
+const ISSUER_DIGEST_BYTES: usize = 16;
+/// The description of the URL in errors.
+const URL_DESCRIPTION: &str = "the registration endpoint";
 
 /// A client at an authorization server.
 #[derive(Clone, Debug)]
@@ -31,46 +32,50 @@ pub(super) struct Client {
     pub(super) oauth: OAuthClient,
     /// The registration of a client that was registered dynamically.
     pub(super) registration: Option<ClientRegistration>,
-    /// The redirect URL of logins, whose port may be 0.
+    /// The redirect URL of logins. Port 0 means any free port.
     pub(super) redirect: Url,
 }
 
-/// The identification of the client at an authorization server.
-pub(super) struct Identification<'a> {
+/// A resolver for the client at an authorization server.
+pub(super) struct ClientResolver<'a> {
     pub(super) config: &'a Config,
     /// The URL of the MCP server.
     pub(super) server: &'a Url,
-    pub(super) documents: &'a Documents,
+    pub(super) documents: &'a DocumentClient,
     pub(super) http: &'a HttpClient,
     pub(super) clock: &'a Arc<dyn Clock>,
 }
 
-impl Identification<'_> {
-    /// Returns the client at `issuer`. A dynamic registration is stored, and used again for this issuer only.
-    pub(super) async fn client(&self, issuer: &Issuer) -> Result<Client, AuthorizationError> {
+impl ClientResolver<'_> {
+    /// Returns the client at `issuer`. A dynamic registration is stored, and is reused only for this issuer.
+    pub(super) async fn resolve(&self, issuer: &Issuer) -> Result<Client, AuthorizationError> {
         let config = self.config;
-        if let Some(client) = config.client(self.server, issuer.id()) {
-            return Ok(Client { oauth: self.oauth(issuer, client)?, registration: None, redirect: config.redirect()? });
-        }
-        let metadata = config.client_metadata.as_ref().filter(|_| issuer.accepts_client_metadata);
-        // All issuers share the redirect URL in the document, so that only the response tells them apart.
-        if let Some(url) = metadata.filter(|_| issuer.endpoints.sends_issuer) {
-            let client = ClientRegistration::new(issuer.id(), url.as_str());
+        if let Some(client) = config.configured_client(self.server, issuer.id()) {
             return Ok(Client {
-                oauth: self.oauth(issuer, &client)?,
+                oauth: self.oauth_client(issuer, client)?,
                 registration: None,
                 redirect: config.redirect()?,
             });
         }
-        let endpoint = issuer.registration.as_ref().filter(|_| config.is_registration_allowed);
+        let metadata = config.client_metadata.as_ref().filter(|_| issuer.accepts_client_metadata);
+        // All issuers share the redirect URL in the document, so the response must name its issuer.
+        if let Some(url) = metadata.filter(|_| issuer.endpoints.sends_issuer) {
+            let client = ClientRegistration::new(issuer.id(), url.as_str());
+            return Ok(Client {
+                oauth: self.oauth_client(issuer, &client)?,
+                registration: None,
+                redirect: config.redirect()?,
+            });
+        }
+        let endpoint = issuer.registration_endpoint.as_ref().filter(|_| config.is_registration_allowed);
         let endpoint = endpoint.ok_or_else(|| match metadata {
             Some(_) => AuthorizationError::shared_redirect(issuer.id()),
             None => AuthorizationError::unregistered(issuer.id()),
         })?;
-        let listening = issuer_redirect(config.redirect()?, issuer.id());
-        let redirect = registered_redirect(&listening);
+        let listener_redirect = issuer_redirect(config.redirect()?, issuer.id());
+        let redirect = registered_redirect(&listener_redirect);
         // Servers with the same issuer share one registration.
-        let lock = config.registering.get_with_by_ref(issuer.id(), Arc::default);
+        let lock = config.registration_locks.get_with_by_ref(issuer.id(), Arc::default);
         let _guard = lock.lock().await;
         let stored = config.registrations.load(issuer.id()).await.map_err(AuthorizationError::store)?;
         let is_usable = |stored: &ClientRegistration| {
@@ -81,8 +86,8 @@ impl Identification<'_> {
             Some(stored) => stored,
             None => self.register(issuer, endpoint, &redirect).await?,
         };
-        let oauth = self.oauth(issuer, &registration)?;
-        Ok(Client { oauth, registration: Some(registration), redirect: listening })
+        let oauth = self.oauth_client(issuer, &registration)?;
+        Ok(Client { oauth, registration: Some(registration), redirect: listener_redirect })
     }
 
     /// Registers the client (RFC 7591, section 3.1), and stores the registration.
@@ -93,7 +98,7 @@ impl Identification<'_> {
         redirect: &Url,
     ) -> Result<ClientRegistration, AuthorizationError> {
         let mut methods = ClientAuthentication::ALL.into_iter();
-        let method = methods.find(|method| issuer.accepts(method.name()));
+        let method = methods.find(|method| issuer.accepts_authentication(method.name()));
         let method = method.ok_or_else(|| AuthorizationError::authentication(issuer.id()))?;
         let metadata = json!({
             "client_name": self.config.client_name,
@@ -103,9 +108,9 @@ impl Identification<'_> {
             "application_type": "native",
             "token_endpoint_auth_method": method.name(),
         });
-        let (status, response) = self.documents.post(WHAT, endpoint, &metadata).await?;
-        let registration = registered(issuer, status, &response, method)?.with_redirect(redirect.as_str());
-        tracing::info!(issuer = %shown(issuer.id()), "registered a client");
+        let (status, response) = self.documents.post(URL_DESCRIPTION, endpoint, &metadata).await?;
+        let registration = read_registration(issuer, status, &response, method)?.with_redirect(redirect.as_str());
+        tracing::info!(issuer = %sanitize(issuer.id()), "registered a client");
         if let Err(error) = self.config.registrations.save(&registration).await {
             tracing::warn!(error, "the registration of the client cannot be stored");
         }
@@ -113,12 +118,14 @@ impl Identification<'_> {
     }
 
     /// Returns the OAuth client of a registration.
-    fn oauth(&self, issuer: &Issuer, client: &ClientRegistration) -> Result<OAuthClient, AuthorizationError> {
+    fn oauth_client(&self, issuer: &Issuer, client: &ClientRegistration) -> Result<OAuthClient, AuthorizationError> {
         let oauth = OAuthClient::new(self.http.clone(), issuer.endpoints.clone(), client.client_id());
         let oauth = oauth.with_clock(self.clock.clone());
         let Some(secret) = client.secret() else { return Ok(oauth) };
-        let accepted = || ClientAuthentication::ALL.into_iter().skip(1).find(|method| issuer.accepts(method.name()));
-        match client.authentication().or_else(accepted) {
+        let accepted_method = || {
+            ClientAuthentication::ALL.into_iter().skip(1).find(|method| issuer.accepts_authentication(method.name()))
+        };
+        match client.authentication().or_else(accepted_method) {
             Some(ClientAuthentication::None) => Ok(oauth),
             Some(ClientAuthentication::SecretBasic) => Ok(oauth.with_secret_basic(secret.clone())),
             Some(ClientAuthentication::SecretPost) => Ok(oauth.with_secret_post(secret.clone())),
@@ -127,11 +134,11 @@ impl Identification<'_> {
     }
 }
 
-/// Returns the redirect URL for one issuer: with another path for each issuer, the code of one cannot arrive at the login of
-/// another (RFC 9700, section 4.4.2.2).
+/// Returns the redirect URL for one issuer. Each issuer has its own path, so that the code of one issuer cannot arrive
+/// at the login of another (RFC 9700, section 4.4.2.2).
 fn issuer_redirect(mut redirect: Url, issuer: &str) -> Url {
     let mut path = redirect.path().trim_end_matches('/').to_owned() + "/";
-    for byte in &Sha256::digest(issuer)[..ISSUER_BYTES] {
+    for byte in &Sha256::digest(issuer)[..ISSUER_DIGEST_BYTES] {
         // Writing to a string cannot fail.
         let _ = write!(path, "{byte:02x}");
     }
@@ -139,8 +146,8 @@ fn issuer_redirect(mut redirect: Url, issuer: &str) -> Url {
     redirect
 }
 
-/// Returns the redirect URL for a registration. Without a fixed port, it has none, because the port of a loopback redirect
-/// is ignored (RFC 8252, section 7.3).
+/// Returns the redirect URL for a registration. If any free port may be used, the URL has no port, because servers
+/// ignore the port of a loopback redirect (RFC 8252, section 7.3).
 fn registered_redirect(redirect: &Url) -> Url {
     let mut redirect = redirect.clone();
     if redirect.port() == Some(0) {
@@ -151,37 +158,37 @@ fn registered_redirect(redirect: &Url) -> Url {
 }
 
 /// Reads the response to a registration (RFC 7591, section 3.2).
-fn registered(
+fn read_registration(
     issuer: &Issuer,
     status: u16,
-    response: &Members,
+    response: &JsonDocument,
     requested: ClientAuthentication,
 ) -> Result<ClientRegistration, AuthorizationError> {
-    let failed = |problem: &str| AuthorizationError::registration(issuer.id(), problem);
+    let registration_error = |problem: &str| AuthorizationError::registration(issuer.id(), problem);
     if !(200..300).contains(&status) {
-        let code = response.text("error")?.unwrap_or("it gives no reason");
-        let description = response.text("error_description")?.map(|text| format!(" ({text})")).unwrap_or_default();
-        return Err(failed(&format!("{code}{description}")));
+        let code = response.optional_string("error")?.unwrap_or("it gives no reason");
+        let description =
+            response.optional_string("error_description")?.map(|text| format!(" ({text})")).unwrap_or_default();
+        return Err(registration_error(&format!("{code}{description}")));
     }
     let is_valid = |text: &str| text.len() <= MAX_ID_BYTES && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
-    let id = response.required_text("client_id")?;
-    let secret = response.text("client_secret")?;
+    let id = response.required_string("client_id")?;
+    let secret = response.optional_string("client_secret")?;
     if !is_valid(id) || !secret.is_none_or(is_valid) {
-        return Err(failed("the id or the secret is too long, or has characters that they cannot have"));
+        return Err(registration_error("the id or the secret is too long, or has characters that they cannot have"));
     }
-    let method = match response.text("token_endpoint_auth_method")? {
-        Some(name) => {
-            ClientAuthentication::from_name(name).ok_or_else(|| failed("it requires another authentication"))?
-        }
+    let method = match response.optional_string("token_endpoint_auth_method")? {
+        Some(name) => ClientAuthentication::from_name(name)
+            .ok_or_else(|| registration_error("it requires another authentication"))?,
         None => requested,
     };
     if method != ClientAuthentication::None && secret.is_none() {
-        return Err(failed("it requires a secret, and issues none"));
+        return Err(registration_error("it requires a secret, and issues none"));
     }
     let registration = ClientRegistration::new(issuer.id(), id).with_authentication(method);
     let registration = secret.map(Secret::new).into_iter().fold(registration, ClientRegistration::with_secret);
-    // 0 is a secret that does not expire.
-    let expiry = response.number("client_secret_expires_at")?.filter(|seconds| *seconds > 0);
+    // 0 means that the secret does not expire.
+    let expiry = response.optional_integer("client_secret_expires_at")?.filter(|seconds| *seconds > 0);
     let expiry = expiry.and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
     Ok(expiry.into_iter().fold(registration, ClientRegistration::with_expires_at))
 }

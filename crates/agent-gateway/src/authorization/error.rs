@@ -16,16 +16,16 @@ pub struct AuthorizationError(Box<Kind>);
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    #[error("{what} '{url}' is not https")]
-    Insecure { what: &'static str, url: String },
-    #[error("{what} '{url}' is an internal address, but the address of the server is not")]
-    Internal { what: &'static str, url: String },
+    #[error("{url_description} '{url}' is not https")]
+    Insecure { url_description: &'static str, url: String },
+    #[error("{url_description} '{url}' is an internal address, but the address of the server is not")]
+    Internal { url_description: &'static str, url: String },
     #[error("cannot fetch '{url}'")]
     Fetch { url: String, source: HttpError },
     #[error("'{url}' responded with {status}")]
     Status { url: String, status: u16 },
     #[error("the document at '{url}' is not valid: {problem}")]
-    Document { url: String, problem: String, is_missing: bool },
+    Document { url: String, problem: String, is_wrong_media_type: bool },
     #[error("the server requires a token, but its metadata is at another origin: '{0}'")]
     Origin(String),
     #[error("the server requires a token, but publishes no metadata that names an authorization server")]
@@ -34,8 +34,8 @@ enum Kind {
     Resource { url: String, resource: String },
     #[error("the authorization server '{0}' publishes no metadata")]
     NoIssuerMetadata(String),
-    #[error("the metadata at '{url}' is that of the issuer '{found}' instead of '{issuer}'")]
-    Issuer { url: String, found: String, issuer: String },
+    #[error("the metadata at '{url}' is that of the issuer '{published_issuer}' instead of '{issuer}'")]
+    Issuer { url: String, published_issuer: String, issuer: String },
     #[error("the authorization server '{0}' does not offer PKCE with S256")]
     Pkce(String),
     #[error(
@@ -73,7 +73,7 @@ enum Kind {
     )]
     TooManyLogins(SystemTime),
     #[error("the assertion of the user has expired: the user must log in again")]
-    AssertionEnded,
+    AssertionExpired,
     #[error("no token was obtained")]
     Token(#[source] TokenError),
     #[error("the token source of the server cannot be built")]
@@ -89,37 +89,37 @@ impl From<Kind> for AuthorizationError {
 }
 
 impl AuthorizationError {
-    pub(super) fn insecure(what: &'static str, url: &Url) -> Self {
-        Kind::Insecure { what, url: shown_url(url) }.into()
+    pub(super) fn insecure(url_description: &'static str, url: &Url) -> Self {
+        Kind::Insecure { url_description, url: redact_url(url) }.into()
     }
 
-    pub(super) fn internal(what: &'static str, url: &Url) -> Self {
-        Kind::Internal { what, url: shown_url(url) }.into()
+    pub(super) fn internal(url_description: &'static str, url: &Url) -> Self {
+        Kind::Internal { url_description, url: redact_url(url) }.into()
     }
 
-    pub(super) fn fetch(what: &'static str, url: &Url, source: HttpError) -> Self {
+    pub(super) fn fetch(url_description: &'static str, url: &Url, source: HttpError) -> Self {
         if source.is_internal() {
-            return Self::internal(what, url);
+            return Self::internal(url_description, url);
         }
-        Kind::Fetch { url: shown_url(url), source }.into()
+        Kind::Fetch { url: redact_url(url), source }.into()
     }
 
     pub(super) fn status(url: &Url, status: u16) -> Self {
-        Kind::Status { url: shown_url(url), status }.into()
+        Kind::Status { url: redact_url(url), status }.into()
     }
 
     pub(super) fn document(url: &Url, problem: impl AsRef<str>) -> Self {
-        Kind::Document { url: shown_url(url), problem: shown(problem.as_ref()), is_missing: false }.into()
+        Kind::Document { url: redact_url(url), problem: sanitize(problem.as_ref()), is_wrong_media_type: false }.into()
     }
 
     /// Creates the error of a response that is not JSON, such as a web page.
-    pub(super) fn other_type(url: &Url, stated: &str) -> Self {
-        let problem = format!("its type is `{}` instead of JSON", shown(stated));
-        Kind::Document { url: shown_url(url), problem, is_missing: true }.into()
+    pub(super) fn wrong_media_type(url: &Url, content_type: &str) -> Self {
+        let problem = format!("its type is `{}` instead of JSON", sanitize(content_type));
+        Kind::Document { url: redact_url(url), problem, is_wrong_media_type: true }.into()
     }
 
     pub(super) fn origin(url: &str) -> Self {
-        Kind::Origin(shown_address(url)).into()
+        Kind::Origin(redact_url_text(url)).into()
     }
 
     pub(super) fn no_metadata() -> Self {
@@ -127,35 +127,40 @@ impl AuthorizationError {
     }
 
     pub(super) fn resource(url: &Url, resource: &str) -> Self {
-        Kind::Resource { url: shown_url(url), resource: shown_address(resource) }.into()
+        Kind::Resource { url: redact_url(url), resource: redact_url_text(resource) }.into()
     }
 
     pub(super) fn no_issuer_metadata(issuer: &str) -> Self {
-        Kind::NoIssuerMetadata(shown_address(issuer)).into()
+        Kind::NoIssuerMetadata(redact_url_text(issuer)).into()
     }
 
-    pub(super) fn issuer(url: &Url, found: &str, issuer: &str) -> Self {
-        Kind::Issuer { url: shown_url(url), found: shown_address(found), issuer: shown_address(issuer) }.into()
+    pub(super) fn issuer(url: &Url, published_issuer: &str, issuer: &str) -> Self {
+        Kind::Issuer {
+            url: redact_url(url),
+            published_issuer: redact_url_text(published_issuer),
+            issuer: redact_url_text(issuer),
+        }
+        .into()
     }
 
     pub(super) fn pkce(issuer: &str) -> Self {
-        Kind::Pkce(shown(issuer)).into()
+        Kind::Pkce(sanitize(issuer)).into()
     }
 
     pub(super) fn mix_up(issuer: &str) -> Self {
-        Kind::MixUp(shown(issuer)).into()
+        Kind::MixUp(sanitize(issuer)).into()
     }
 
     pub(super) fn shared_redirect(issuer: &str) -> Self {
-        Kind::SharedRedirect(shown(issuer)).into()
+        Kind::SharedRedirect(sanitize(issuer)).into()
     }
 
     pub(super) fn unregistered(issuer: &str) -> Self {
-        Kind::Unregistered(shown(issuer)).into()
+        Kind::Unregistered(sanitize(issuer)).into()
     }
 
     pub(super) fn registration(issuer: &str, problem: &str) -> Self {
-        Kind::Registration { issuer: shown(issuer), problem: shown(problem) }.into()
+        Kind::Registration { issuer: sanitize(issuer), problem: sanitize(problem) }.into()
     }
 
     pub(super) fn store(source: Box<dyn Error + Send + Sync>) -> Self {
@@ -163,7 +168,7 @@ impl AuthorizationError {
     }
 
     pub(super) fn authentication(issuer: &str) -> Self {
-        Kind::Authentication(shown(issuer)).into()
+        Kind::Authentication(sanitize(issuer)).into()
     }
 
     pub(super) fn scopes(problem: &'static str) -> Self {
@@ -186,8 +191,8 @@ impl AuthorizationError {
         Kind::TooManyLogins(next).into()
     }
 
-    pub(super) fn assertion_ended() -> Self {
-        Kind::AssertionEnded.into()
+    pub(super) fn assertion_expired() -> Self {
+        Kind::AssertionExpired.into()
     }
 
     /// Maps an error of the token source. Repeated rejections are reported like the rejection after a login.
@@ -200,21 +205,21 @@ impl AuthorizationError {
     }
 
     pub(super) fn redirect(url: &Url) -> Self {
-        Kind::Redirect(shown_url(url)).into()
+        Kind::Redirect(redact_url(url)).into()
     }
 
-    /// Returns true if there may be a document at another location.
-    pub(super) fn is_missing(&self) -> bool {
-        matches!(*self.0, Kind::Status { status: 400..=499, .. } | Kind::Document { is_missing: true, .. })
+    /// Returns true if another location may have the document: after a 4xx status, or a response that is not JSON.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        matches!(*self.0, Kind::Status { status: 400..=499, .. } | Kind::Document { is_wrong_media_type: true, .. })
     }
 
-    /// Returns true if the server responded with a 4xx status, which is treated as a missing document.
-    pub(super) fn is_absent(&self) -> bool {
+    /// Returns true if there is no document: the server responded with a 4xx status.
+    pub(super) fn is_not_found(&self) -> bool {
         matches!(*self.0, Kind::Status { status: 400..=499, .. })
     }
 
     /// Returns true if the metadata of the server or of its authorization server is missing, not valid, or for another
-    /// resource or issuer, or if the registration endpoint that it names failed. No code and no token was sent.
+    /// resource or issuer, or if a request to the registration endpoint failed. Neither a code nor a token was sent.
     pub fn is_metadata(&self) -> bool {
         let is_document = matches!(
             *self.0,
@@ -227,10 +232,10 @@ impl AuthorizationError {
         is_document || self.is_hostile()
     }
 
-    /// Returns true if the metadata would send a token or a code to another place: another origin or resource, another
-    /// issuer, an unencrypted or internal address, or an authorization server without PKCE.
+    /// Returns true if the metadata would send a token or a code to a wrong recipient: another origin or resource,
+    /// another issuer, an unencrypted or internal address, or an authorization server without PKCE.
     pub fn is_hostile(&self) -> bool {
-        // A name can resolve to an internal address later than when the metadata was read.
+        // A host name can resolve to an internal address after the metadata was read.
         let is_internal = |error: &OAuthError| {
             let mut causes = std::iter::successors(error.source(), |&error| error.source());
             causes.any(|error| error.downcast_ref().is_some_and(HttpError::is_internal))
@@ -248,7 +253,7 @@ impl AuthorizationError {
             )
     }
 
-    /// Returns true if no client registration is usable, and none can be made.
+    /// Returns true if there is no usable client registration, and none can be created.
     pub fn is_registration(&self) -> bool {
         matches!(
             *self.0,
@@ -282,7 +287,8 @@ impl AuthorizationError {
         matches!(*self.0, Kind::LoginRequired) || self.token_error().is_some_and(is_required)
     }
 
-    /// Returns the time at which the user can log in again, if there were three logins for the server within ten minutes.
+    /// Returns the time at which the user can log in again, if there were three logins for the server within ten
+    /// minutes.
     pub fn next_login(&self) -> Option<SystemTime> {
         match &*self.0 {
             Kind::TooManyLogins(next) => Some(*next),
@@ -308,16 +314,16 @@ impl AuthorizationError {
     }
 }
 
-/// Returns a text of another server without control characters, truncated.
-pub(super) fn shown(text: &str) -> String {
+/// Returns a text of another server, truncated and without control characters.
+pub(super) fn sanitize(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(MAX_TEXT_CHARS).collect()
 }
 
-/// Returns a text that should be a URL, without its secrets.
-fn shown_address(text: &str) -> String {
-    text.parse().map_or_else(|_| "an invalid URL".to_owned(), |url| shown_url(&url))
+/// Returns the URL in `text` without its secrets, or a note that the text is not a URL.
+fn redact_url_text(text: &str) -> String {
+    text.parse().map_or_else(|_| "an invalid URL".to_owned(), |url| redact_url(&url))
 }
 
-fn shown_url(url: &Url) -> String {
-    shown(&redacted(url).to_string())
+fn redact_url(url: &Url) -> String {
+    sanitize(&redacted(url).to_string())
 }

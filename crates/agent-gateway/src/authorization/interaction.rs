@@ -39,7 +39,7 @@ pub trait Interaction: fmt::Debug + Send + Sync {
 
 const _: Option<&dyn Interaction> = None;
 
-/// The page on which a user logs in, and what it is for.
+/// The page on which a user logs in, and the purpose of the login.
 #[derive(Clone)]
 pub struct LoginPage {
     pub(super) server: String,
@@ -80,9 +80,9 @@ impl fmt::Debug for LoginPage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, issuer, scopes, url, .. } = self;
         let url = auth_http::redacted(url).to_string();
-        let mut shown = formatter.debug_struct("LoginPage");
-        shown.field("server", server).field("issuer", issuer).field("scopes", scopes).field("url", &url);
-        shown.finish_non_exhaustive()
+        let mut debug_struct = formatter.debug_struct("LoginPage");
+        debug_struct.field("server", server).field("issuer", issuer).field("scopes", scopes).field("url", &url);
+        debug_struct.finish_non_exhaustive()
     }
 }
 

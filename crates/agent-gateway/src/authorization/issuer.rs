@@ -4,38 +4,39 @@ use auth_core::Authority;
 use auth_oauth::Endpoints;
 use url::Url;
 
-use super::document::Documents;
+use super::document::DocumentClient;
 use super::error::AuthorizationError;
-use super::members::Members;
+use super::members::JsonDocument;
 
 /// The maximum length of the identifier of an authorization server, in bytes.
 const MAX_ISSUER_BYTES: usize = 2048;
-const WHAT: &str = "the authorization server";
+/// The description of the URL in errors.
+const URL_DESCRIPTION: &str = "the authorization server";
 
 /// The metadata of an authorization server.
 #[derive(Debug)]
 pub(super) struct Issuer {
     pub(super) endpoints: Endpoints,
     /// The endpoint for the registration of clients (RFC 7591).
-    pub(super) registration: Option<Url>,
-    /// True if the id of a client may be the URL of its metadata.
+    pub(super) registration_endpoint: Option<Url>,
+    /// True if the URL of the client's metadata can be its id.
     pub(super) accepts_client_metadata: bool,
-    /// True if there are refresh tokens for the scope `offline_access`.
+    /// True if the scope `offline_access` requests a refresh token.
     pub(super) offers_offline_access: bool,
-    /// The methods by which clients authenticate themselves, if they are named.
-    authentication: Option<Vec<String>>,
+    /// The methods by which clients can authenticate themselves, if the metadata names them.
+    authentication_methods: Option<Vec<String>>,
 }
 
-/// Fetches the metadata of `issuer`, which must be that of exactly this issuer (RFC 8414, section 3.3).
+/// Fetches the metadata of `issuer`. The issuer in the metadata must match exactly (RFC 8414, section 3.3).
 ///
 /// The locations are tried in the order of MCP (2025-11-25, authorization server metadata discovery).
-pub(super) async fn discover(documents: &Documents, issuer: &str) -> Result<Issuer, AuthorizationError> {
+pub(super) async fn discover(documents: &DocumentClient, issuer: &str) -> Result<Issuer, AuthorizationError> {
     let mut unusable = None;
     for url in locations(documents, issuer)? {
-        match documents.get(WHAT, &url).await {
-            Ok(document) => return read(documents, &document, issuer),
-            Err(error) if error.is_absent() => {}
-            Err(error) if error.is_missing() => unusable = Some(error),
+        match documents.get(URL_DESCRIPTION, &url).await {
+            Ok(document) => return validate(documents, &document, issuer),
+            Err(error) if error.is_not_found() => {}
+            Err(error) if error.may_be_elsewhere() => unusable = Some(error),
             Err(error) => return Err(error),
         }
     }
@@ -43,59 +44,60 @@ pub(super) async fn discover(documents: &Documents, issuer: &str) -> Result<Issu
 }
 
 /// Returns the locations of the metadata.
-fn locations(documents: &Documents, issuer: &str) -> Result<Vec<Url>, AuthorizationError> {
-    // It is part of keys and of messages.
+fn locations(documents: &DocumentClient, issuer: &str) -> Result<Vec<Url>, AuthorizationError> {
+    // The identifier becomes part of token keys and of messages.
     if issuer.len() > MAX_ISSUER_BYTES || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(AuthorizationError::no_issuer_metadata(issuer));
     }
     let url: Url = issuer.parse().map_err(|_| AuthorizationError::no_issuer_metadata(issuer))?;
-    documents.admit(WHAT, &url)?;
+    documents.check_url(URL_DESCRIPTION, &url)?;
     // RFC 8414, section 2.
     if url.query().is_some() || url.fragment().is_some() || url.cannot_be_a_base() {
         return Err(AuthorizationError::no_issuer_metadata(issuer));
     }
-    let at = |path: &str| {
+    let with_path = |path: &str| {
         let mut location = url.clone();
         location.set_path(path);
         location
     };
     let path = url.path().trim_end_matches('/');
-    let inserted = ["oauth-authorization-server", "openid-configuration"];
-    let mut locations: Vec<_> = inserted.map(|name| at(&format!("/.well-known/{name}{path}"))).into();
+    let names = ["oauth-authorization-server", "openid-configuration"];
+    let mut locations: Vec<_> = names.map(|name| with_path(&format!("/.well-known/{name}{path}"))).into();
     if !path.is_empty() {
-        locations.push(at(&format!("{path}/.well-known/openid-configuration")));
+        locations.push(with_path(&format!("{path}/.well-known/openid-configuration")));
     }
     Ok(locations)
 }
 
-fn read(documents: &Documents, document: &Members, issuer: &str) -> Result<Issuer, AuthorizationError> {
-    let found = document.text("issuer")?.unwrap_or_default();
-    if found != issuer {
-        return Err(AuthorizationError::issuer(&document.url, found, issuer));
+fn validate(documents: &DocumentClient, document: &JsonDocument, issuer: &str) -> Result<Issuer, AuthorizationError> {
+    let published_issuer = document.optional_string("issuer")?.unwrap_or_default();
+    if published_issuer != issuer {
+        return Err(AuthorizationError::issuer(&document.url, published_issuer, issuer));
     }
-    if !document.texts("code_challenge_methods_supported")?.is_some_and(|methods| methods.contains(&"S256")) {
+    if !document.optional_strings("code_challenge_methods_supported")?.is_some_and(|methods| methods.contains(&"S256"))
+    {
         return Err(AuthorizationError::pkce(issuer));
     }
     let (authorization, token) =
         (document.required_url("authorization_endpoint")?, document.required_url("token_endpoint")?);
-    documents.admit("the authorization endpoint", &authorization)?;
-    documents.admit("the token endpoint", &token)?;
-    let sends_issuer = document.flag("authorization_response_iss_parameter_supported");
-    // Otherwise, the code of the server with the authorization endpoint would be sent to the other one. That an authorization
-    // server redirects the user to another one is prevented by a redirect URL for each issuer: see `client`.
+    documents.check_url("the authorization endpoint", &authorization)?;
+    documents.check_url("the token endpoint", &token)?;
+    let sends_issuer = document.is_true("authorization_response_iss_parameter_supported");
+    // Without the issuer in the response, the code of one server could be sent to the token endpoint of another.
+    // Separate redirect URLs prevent that an authorization server redirects the user to another one: see `client`.
     if !sends_issuer && Authority::of(&authorization) != Authority::of(&token) {
         return Err(AuthorizationError::mix_up(issuer));
     }
     let mut endpoints = Endpoints::new(issuer, token);
     (endpoints.authorization, endpoints.sends_issuer) = (Some(authorization), sends_issuer);
-    let scopes = document.texts("scopes_supported")?.unwrap_or_default();
-    let authentication = document.texts("token_endpoint_auth_methods_supported")?;
+    let scopes = document.optional_strings("scopes_supported")?.unwrap_or_default();
+    let authentication_methods = document.optional_strings("token_endpoint_auth_methods_supported")?;
     Ok(Issuer {
         endpoints,
-        registration: document.url("registration_endpoint")?,
-        accepts_client_metadata: document.flag("client_id_metadata_document_supported"),
+        registration_endpoint: document.optional_url("registration_endpoint")?,
+        accepts_client_metadata: document.is_true("client_id_metadata_document_supported"),
         offers_offline_access: scopes.contains(&"offline_access"),
-        authentication: authentication.map(|methods| methods.into_iter().map(str::to_owned).collect()),
+        authentication_methods: authentication_methods.map(|methods| methods.into_iter().map(str::to_owned).collect()),
     })
 }
 
@@ -107,8 +109,8 @@ impl Issuer {
 
     /// Returns true if clients may authenticate themselves by `method`. The default is `client_secret_basic` (RFC 8414,
     /// section 2).
-    pub(super) fn accepts(&self, method: &str) -> bool {
-        let methods = self.authentication.as_deref();
+    pub(super) fn accepts_authentication(&self, method: &str) -> bool {
+        let methods = self.authentication_methods.as_deref();
         methods.map_or(method == "client_secret_basic", |methods| methods.iter().any(|known| known == method))
     }
 }
@@ -122,12 +124,12 @@ mod tests {
     #[test]
     fn locations_insert_the_path_and_append_it_last() {
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
-        let documents = Documents::new(http, false, false);
+        let documents = DocumentClient::new(http, false, false);
         let locations = |issuer: &str| -> Vec<String> {
             locations(&documents, issuer).into_iter().flatten().map(String::from).collect()
         };
-        let known = "https://a.test/.well-known";
-        let root = [format!("{known}/oauth-authorization-server"), format!("{known}/openid-configuration")];
+        let well_known = "https://a.test/.well-known";
+        let root = [format!("{well_known}/oauth-authorization-server"), format!("{well_known}/openid-configuration")];
         assert_eq!(locations("https://a.test"), root);
         assert_eq!(locations("https://a.test/"), root);
         let appended = "https://a.test/t/1/.well-known/openid-configuration".to_owned();

@@ -1,4 +1,4 @@
-//! The provider of the tokens for one server, by the login of a user or by a refresh.
+//! The provider of tokens for one server. It obtains them by the login of a user or by a refresh.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -13,8 +13,8 @@ use url::Url;
 use super::Config;
 use super::error::AuthorizationError;
 use super::interaction::{Interaction, LoginPage};
-use super::prompts::Prompts;
-use super::waiting::{self, Logins};
+use super::prompts::PromptLimiter;
+use super::waiting::{self, LoginCounters};
 use crate::assertion::with_assertion_expiry;
 
 /// The scope that requests a refresh token. `OpenID` providers require `prompt=consent` with it (`OpenID` Connect Core,
@@ -31,33 +31,33 @@ pub(super) struct Login {
     /// The id of the server.
     pub(super) server: String,
     pub(super) client: OAuthClient,
-    /// The redirect URL, whose port may be 0.
+    /// The redirect URL. Port 0 means any free port.
     pub(super) redirect: Url,
     pub(super) clock: Arc<dyn Clock>,
     /// The refresh token from the configuration.
     pub(super) refresh_token: Option<Secret>,
-    /// The last logins of all principals at the server.
-    pub(super) prompts: Prompts,
+    /// The limit of login prompts for the server.
+    pub(super) prompts: PromptLimiter,
     /// The URL of the server.
     pub(super) url: Url,
     /// The logins in progress.
-    pub(super) waiting: Logins,
-    pub(super) state: State,
+    pub(super) counters: LoginCounters,
+    pub(super) state: LoginState,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
-    /// The last tokens that were issued for logins, until the server has accepted them.
+pub(super) struct LoginState {
+    /// The tokens of the last logins that the server has not accepted yet.
     unaccepted: Mutex<VecDeque<AccessToken>>,
-    /// A rejected token that a new login must replace, because the server rejected its refreshed successor, too.
-    distrusted: Mutex<Option<AccessToken>>,
-    /// True if the authorization server has refused the client in a login.
+    /// A rejected token that a new login must replace, because a refresh cannot help.
+    login_required_for: Mutex<Option<AccessToken>>,
+    /// True if the authorization server has refused the client in the last login.
     is_client_refused: AtomicBool,
 }
 
-/// Shows the page of one login.
+/// A browser that passes the page of one login to the interaction.
 #[derive(Debug)]
-struct Shown {
+struct InteractionBrowser {
     interaction: Arc<dyn Interaction>,
     server: String,
     issuer: String,
@@ -76,7 +76,7 @@ impl Login {
         self.refresh_token.is_some()
     }
 
-    /// Returns true if `token` was issued for a login, and the server has never accepted it.
+    /// Returns true if `token` comes from a login, and the server has not accepted it yet.
     pub(super) fn has_unaccepted(&self, token: &AccessToken) -> bool {
         let unaccepted = self.state.unaccepted.lock().unwrap_or_else(PoisonError::into_inner);
         unaccepted.iter().any(|issued| issued.is_same(token))
@@ -88,19 +88,19 @@ impl Login {
         unaccepted.retain(|issued| !issued.is_same(token));
     }
 
-    /// Marks `token`, so that a new login replaces it instead of a refresh.
-    pub(super) fn distrust(&self, token: &AccessToken) {
-        *self.state.distrusted.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+    /// Marks `token`: a new login replaces it, not a refresh.
+    pub(super) fn require_login_for(&self, token: &AccessToken) {
+        *self.state.login_required_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
     }
 
-    /// Returns true if the authorization server has refused the client in a login.
+    /// Returns true if the authorization server has refused the client in the last login.
     pub(super) fn is_client_refused(&self) -> bool {
         self.state.is_client_refused.load(Ordering::Acquire)
     }
 
-    fn is_distrusted(&self, token: &AccessToken) -> bool {
-        let distrusted = self.state.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
-        distrusted.as_ref().is_some_and(|distrusted| distrusted.is_same(token))
+    fn is_login_required_for(&self, token: &AccessToken) -> bool {
+        let login_required_for = self.state.login_required_for.lock().unwrap_or_else(PoisonError::into_inner);
+        login_required_for.as_ref().is_some_and(|login_required_for| login_required_for.is_same(token))
     }
 
     /// Lets the user log in.
@@ -111,7 +111,7 @@ impl Login {
         };
         let scopes: Vec<_> = request.scopes().map(str::to_owned).collect();
         let prompt = scopes.iter().any(|scope| scope == OFFLINE_ACCESS).then_some("consent");
-        let browser = Arc::new(Shown {
+        let browser = Arc::new(InteractionBrowser {
             interaction,
             server: self.server.clone(),
             issuer: self.client.endpoints().issuer.clone(),
@@ -123,12 +123,12 @@ impl Login {
         let login = login.with_timeout(self.config.login_timeout);
         let login = prompt.into_iter().fold(login, BrowserLogin::with_prompt);
         let login = UserLogin::new(self.client.clone()).with_browser(login);
-        self.prompts.begin(request, self.clock.now()).map_err(TokenError::provider)?;
+        self.prompts.record_login(request, self.clock.now()).map_err(TokenError::provider)?;
         self.state.is_client_refused.store(false, Ordering::Release);
-        let waiting = waiting::Login::begin(&self.waiting.sender(&self.url, request));
+        let active_login = waiting::ActiveLogin::start(&self.counters.counter(&self.url, request));
         let outcome = login.fetch(&issuer_request(request).with_scopes(request.scopes())).await;
-        drop(waiting);
-        let token = outcome.map_err(|error| self.failed(request, error))?;
+        drop(active_login);
+        let token = outcome.map_err(|error| self.map_login_error(request, error))?;
         self.remember(&token);
         Ok(with_assertion_expiry(token, request))
     }
@@ -142,10 +142,10 @@ impl Login {
     }
 
     /// Maps the error of a login. After a denied login, the user is not prompted again immediately.
-    fn failed(&self, request: &TokenRequest, error: TokenError) -> TokenError {
+    fn map_login_error(&self, request: &TokenRequest, error: TokenError) -> TokenError {
         let Some(reason) = error.source_ref::<OAuthError>() else { return error };
         if reason.is_port_taken() {
-            self.prompts.withdraw(request);
+            self.prompts.remove_last_login(request);
         }
         if reason.is_client_refused() {
             self.state.is_client_refused.store(true, Ordering::Release);
@@ -153,10 +153,11 @@ impl Login {
         if reason.is_denied() || reason.is_expired() { TokenError::refused(error) } else { error }
     }
 
-    fn check(&self, request: &TokenRequest) -> Result<(), TokenError> {
+    /// Returns an error if the assertion of a request has expired.
+    fn check_assertion(&self, request: &TokenRequest) -> Result<(), TokenError> {
         let end = request.assertion().and_then(AccessToken::expires_at);
         match end {
-            Some(end) if end <= self.clock.now() => Err(TokenError::refused(AuthorizationError::assertion_ended())),
+            Some(end) if end <= self.clock.now() => Err(TokenError::refused(AuthorizationError::assertion_expired())),
             _ => Ok(()),
         }
     }
@@ -165,12 +166,12 @@ impl Login {
 #[async_trait]
 impl AsyncTokenProvider for Login {
     async fn fetch(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        self.check(request)?;
+        self.check_assertion(request)?;
         match &self.refresh_token {
             Some(refresh_token) => {
                 let grant = RefreshGrant::new(self.client.clone());
-                let redeemed = grant.redeem(refresh_token, &issuer_request(request)).await;
-                redeemed.map_err(refused)
+                let outcome = grant.redeem(refresh_token, &issuer_request(request)).await;
+                outcome.map_err(map_refresh_error)
             }
             None => self.log_in(request).await,
         }
@@ -178,20 +179,20 @@ impl AsyncTokenProvider for Login {
 
     /// Redeems the refresh token. If the authorization server refuses it, or there is none, the user logs in again.
     async fn refresh(&self, request: &TokenRequest, previous: &AccessToken) -> Result<AccessToken, TokenError> {
-        self.check(request)?;
-        if previous.refresh_token().is_none() || (self.is_possible() && self.is_distrusted(previous)) {
+        self.check_assertion(request)?;
+        if previous.refresh_token().is_none() || (self.is_possible() && self.is_login_required_for(previous)) {
             return self.log_in(request).await;
         }
-        // Without the scopes: the token has those of the login, which may be fewer than requested.
-        let refreshed = UserLogin::new(self.client.clone()).refresh(&issuer_request(request), previous).await;
-        match refreshed {
+        // No scopes are requested, because the login may have granted fewer than its request had.
+        let outcome = UserLogin::new(self.client.clone()).refresh(&issuer_request(request), previous).await;
+        match outcome {
             Err(error) if error.is_refused() && self.is_possible() => {
                 tracing::info!(server = self.server, "the login cannot be refreshed");
                 let is_final = error.is_grant_refused();
                 let login = self.log_in(request).await;
                 login.map_err(|error| if is_final { TokenError::grant_refused(error) } else { error })
             }
-            refreshed => refreshed.map(|token| with_assertion_expiry(token, request)),
+            outcome => outcome.map(|token| with_assertion_expiry(token, request)),
         }
     }
 
@@ -226,7 +227,7 @@ impl AsyncTokenProvider for Login {
 }
 
 #[async_trait]
-impl Browser for Shown {
+impl Browser for InteractionBrowser {
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
         let Self { server, issuer, scopes, subject, .. } = self;
         tracing::info!(server, issuer, "a login is required");
@@ -236,14 +237,14 @@ impl Browser for Shown {
     }
 }
 
-/// Returns the part of a request that the authorization server receives: the resource. The subject and the assertion only
-/// identify the login.
+/// Returns a request with only the resource, for the authorization server. The subject and the assertion only identify
+/// the login.
 fn issuer_request(request: &TokenRequest) -> TokenRequest {
     request.resources().fold(TokenRequest::new(), TokenRequest::with_resource)
 }
 
 /// Maps the error of a configured refresh token.
-fn refused(error: OAuthError) -> TokenError {
+fn map_refresh_error(error: OAuthError) -> TokenError {
     if error.is_credential_refused() {
         return TokenError::grant_refused(error);
     }

@@ -3,19 +3,19 @@ use url::Url;
 
 use super::error::AuthorizationError;
 
-/// The members of a JSON document, and the URL that it comes from. Errors name a member, and never show its value.
-pub(super) struct Members {
+/// A JSON object and its URL. Errors name a member, and never show its value.
+pub(super) struct JsonDocument {
     pub(super) url: Url,
     members: Map<String, Value>,
 }
 
-impl Members {
+impl JsonDocument {
     pub(super) fn new(url: &Url, members: Map<String, Value>) -> Self {
         Self { url: url.clone(), members }
     }
 
     /// Returns a string, or `None` if it is missing or null.
-    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, AuthorizationError> {
+    pub(super) fn optional_string(&self, name: &str) -> Result<Option<&str>, AuthorizationError> {
         match self.members.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -24,12 +24,14 @@ impl Members {
     }
 
     /// Returns a required, non-empty string.
-    pub(super) fn required_text(&self, name: &str) -> Result<&str, AuthorizationError> {
-        self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.invalid(name, "a non-empty string"))
+    pub(super) fn required_string(&self, name: &str) -> Result<&str, AuthorizationError> {
+        self.optional_string(name)?
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| self.invalid(name, "a non-empty string"))
     }
 
     /// Returns a list of strings, or `None` if it is missing or null.
-    pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<&str>>, AuthorizationError> {
+    pub(super) fn optional_strings(&self, name: &str) -> Result<Option<Vec<&str>>, AuthorizationError> {
         let list = match self.members.get(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Array(list)) => list.iter().map(Value::as_str).collect::<Option<Vec<_>>>(),
@@ -39,18 +41,18 @@ impl Members {
     }
 
     /// Returns a URL, or `None` if it is missing or null.
-    pub(super) fn url(&self, name: &str) -> Result<Option<Url>, AuthorizationError> {
-        let url = self.text(name)?.map(str::parse::<Url>).transpose();
+    pub(super) fn optional_url(&self, name: &str) -> Result<Option<Url>, AuthorizationError> {
+        let url = self.optional_string(name)?.map(str::parse::<Url>).transpose();
         url.map_err(|_| self.invalid(name, "a URL"))
     }
 
     /// Returns a required URL.
     pub(super) fn required_url(&self, name: &str) -> Result<Url, AuthorizationError> {
-        self.url(name)?.ok_or_else(|| self.invalid(name, "a URL"))
+        self.optional_url(name)?.ok_or_else(|| self.invalid(name, "a URL"))
     }
 
     /// Returns a whole number, or `None` if it is missing or null.
-    pub(super) fn number(&self, name: &str) -> Result<Option<u64>, AuthorizationError> {
+    pub(super) fn optional_integer(&self, name: &str) -> Result<Option<u64>, AuthorizationError> {
         match self.members.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => value.as_u64().map(Some).ok_or_else(|| self.invalid(name, "a whole number")),
@@ -58,7 +60,7 @@ impl Members {
     }
 
     /// Returns true if the member is `true`.
-    pub(super) fn flag(&self, name: &str) -> bool {
+    pub(super) fn is_true(&self, name: &str) -> bool {
         self.members.get(name) == Some(&Value::Bool(true))
     }
 

@@ -43,8 +43,8 @@ impl ClientAuthentication {
 }
 
 /// A client that is registered with one authorization server, for the logins of one MCP server
-/// ([`with_server`](Self::with_server)) or of all servers that name this authorization server. Its id and its secret are
-/// never sent to another authorization server.
+/// ([`with_server`](Self::with_server)) or of all servers that name this authorization server. Its id and its secret
+/// are never sent to another authorization server.
 ///
 /// ```
 /// use agent_gateway::ClientRegistration;
@@ -81,8 +81,8 @@ impl ClientRegistration {
 
     /// Limits the client to the MCP server at the URL `server`.
     ///
-    /// Without it, every server of the gateway can use the client, with scopes of its choice: a server names its
-    /// authorization server itself.
+    /// Without this limit, every server of the gateway can request logins with this client and with scopes of its
+    /// choice, because each server names its authorization server itself.
     pub fn with_server(mut self, server: Url) -> Self {
         self.server = Some(server);
         self
@@ -148,7 +148,7 @@ impl ClientRegistration {
     }
 }
 
-/// A store of dynamic registrations, one for each issuer. Implement it to keep registrations for the next process.
+/// A store of dynamic registrations, one for each issuer. Implement it to use registrations again in later processes.
 ///
 /// A registration may contain a secret. A loaded registration whose issuer is not the requested one is ignored.
 #[async_trait]
@@ -167,7 +167,7 @@ pub trait RegistrationStore: fmt::Debug + Send + Sync {
     /// The registration cannot be stored. This process uses it anyway.
     async fn save(&self, registration: &ClientRegistration) -> Result<(), Box<dyn Error + Send + Sync>>;
 
-    /// Deletes a registration that the authorization server refuses, unless another one was stored since.
+    /// Deletes a registration that the authorization server refuses, unless the store has another one by now.
     ///
     /// # Errors
     ///
@@ -178,7 +178,8 @@ pub trait RegistrationStore: fmt::Debug + Send + Sync {
 // The trait must stay usable as a trait object.
 const _: Option<&dyn RegistrationStore> = None;
 
-/// A store of registrations in the memory of this process. It forgets all of them when it has those of 1,024 issuers.
+/// A store of registrations in the memory of this process. If it has the registrations of 1,024 issuers, a registration
+/// with another issuer replaces all of them.
 #[derive(Debug, Default)]
 pub struct MemoryRegistrations(Mutex<HashMap<String, ClientRegistration>>);
 

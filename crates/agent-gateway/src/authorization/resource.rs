@@ -3,15 +3,16 @@
 use auth_core::Authority;
 use url::Url;
 
-use super::document::Documents;
+use super::document::DocumentClient;
 use super::error::AuthorizationError;
 use super::scopes::Scopes;
 
 /// The well-known path (RFC 9728, section 3).
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
-const WHAT: &str = "the metadata of the server";
+/// The description of the URL in errors.
+const URL_DESCRIPTION: &str = "the metadata of the server";
 
-/// The metadata of a server, for the URL of that server.
+/// The validated metadata of a server.
 #[derive(Debug)]
 pub(super) struct Resource {
     /// The identifier, exactly as published. It is the `resource` of all requests (RFC 8707).
@@ -21,70 +22,70 @@ pub(super) struct Resource {
     pub(super) scopes: Scopes,
 }
 
-/// Fetches the metadata of `server`. `stated` is the URL in the challenge of the server.
+/// Fetches the metadata of `server`. `challenge_url` is the URL in the challenge of the server. Without it, the
+/// well-known locations are tried: first the location for the path of the server, then the location for its origin.
 ///
-/// Without it, the well-known locations are used: the one for the path of the server, and then the one for its origin. Only
-/// the metadata of the origin may be for a part of the path. Otherwise, one of several servers at the same origin could
-/// obtain tokens for all of them.
+/// Only the metadata of the origin may have a resource whose path is a prefix of the server's path. Otherwise, one of
+/// several servers at the same origin could obtain tokens for all of them.
 pub(super) async fn discover(
-    documents: &Documents,
+    documents: &DocumentClient,
     server: &Url,
-    stated: Option<&str>,
+    challenge_url: Option<&str>,
 ) -> Result<Resource, AuthorizationError> {
-    if let Some(stated) = stated {
-        let url = server.join(stated).map_err(|_| AuthorizationError::origin(stated))?;
+    if let Some(challenge_url) = challenge_url {
+        let url = server.join(challenge_url).map_err(|_| AuthorizationError::origin(challenge_url))?;
         if Authority::of(&url) != Authority::of(server) {
-            return Err(AuthorizationError::origin(stated));
+            return Err(AuthorizationError::origin(challenge_url));
         }
         return fetch(documents, server, &url).await;
     }
     let mut unusable = None;
     for url in locations(server) {
         match fetch(documents, server, &url).await {
-            Err(error) if error.is_absent() => {}
-            Err(error) if error.is_missing() => unusable = Some(error),
+            Err(error) if error.is_not_found() => {}
+            Err(error) if error.may_be_elsewhere() => unusable = Some(error),
             outcome => return outcome,
         }
     }
     Err(unusable.unwrap_or_else(AuthorizationError::no_metadata))
 }
 
-/// Returns the well-known locations, each once.
+/// Returns the well-known locations, without duplicates.
 fn locations(server: &Url) -> Vec<Url> {
-    let at = |path: &str| {
+    let well_known_url = |path: &str| {
         let mut url = server.clone();
         url.set_path(&format!("{WELL_KNOWN}{path}"));
         url.set_fragment(None);
         url
     };
-    let (path, mut root) = (server.path().trim_end_matches('/'), at(""));
+    let (path, mut root) = (server.path().trim_end_matches('/'), well_known_url(""));
     root.set_query(None);
-    if path.is_empty() { vec![root] } else { vec![at(server.path()), root] }
+    if path.is_empty() { vec![root] } else { vec![well_known_url(server.path()), root] }
 }
 
-async fn fetch(documents: &Documents, server: &Url, url: &Url) -> Result<Resource, AuthorizationError> {
-    let document = documents.get(WHAT, url).await?;
-    let id = document.required_text("resource")?;
-    let is_of_origin = url.path() == WELL_KNOWN && url.query().is_none();
-    if !is_resource_of(id, server) || !(is_of_origin || is_same(id, server)) {
+async fn fetch(documents: &DocumentClient, server: &Url, url: &Url) -> Result<Resource, AuthorizationError> {
+    let document = documents.get(URL_DESCRIPTION, url).await?;
+    let id = document.required_string("resource")?;
+    let is_origin_metadata = url.path() == WELL_KNOWN && url.query().is_none();
+    if !is_resource_of(id, server) || !(is_origin_metadata || is_same_resource(id, server)) {
         return Err(AuthorizationError::resource(url, id));
     }
-    let issuers: Vec<_> = document.texts("authorization_servers")?.unwrap_or_default();
+    let issuers: Vec<_> = document.optional_strings("authorization_servers")?.unwrap_or_default();
     if issuers.is_empty() {
         return Err(AuthorizationError::document(url, "it names no authorization server"));
     }
-    let scopes = Scopes::read(document.texts("scopes_supported")?.unwrap_or_default())?;
+    let scopes = Scopes::parse(document.optional_strings("scopes_supported")?.unwrap_or_default())?;
     Ok(Resource { id: id.to_owned(), issuers: issuers.into_iter().map(str::to_owned).collect(), scopes })
 }
 
-/// Returns true if `resource` has the path and the query of `server`, up to a slash at the end of the path.
-fn is_same(resource: &str, server: &Url) -> bool {
+/// Returns true if `resource` has the path and the query of `server`. A slash at the end of the path is ignored.
+fn is_same_resource(resource: &str, server: &Url) -> bool {
     let path = |url: &Url| url.path().trim_end_matches('/').to_owned();
     resource.parse::<Url>().is_ok_and(|url| path(&url) == path(server) && url.query() == server.query())
 }
 
-/// Returns true if tokens for `resource` may be sent to `server`: it has the same origin, and a path that is the path of
-/// the server or begins it.
+/// Returns true if tokens for `resource` may be sent to `server`: the origins are equal, and the path of `resource` is
+/// equal to the path of `server` or a prefix of it.
 fn is_resource_of(resource: &str, server: &Url) -> bool {
     let Ok(resource) = resource.parse::<Url>() else { return false };
     let has_user = !resource.username().is_empty() || resource.password().is_some();
@@ -93,8 +94,8 @@ fn is_resource_of(resource: &str, server: &Url) -> bool {
     {
         return false;
     }
-    let rest = server.path().trim_end_matches('/').strip_prefix(resource.path().trim_end_matches('/'));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let remaining_path = server.path().trim_end_matches('/').strip_prefix(resource.path().trim_end_matches('/'));
+    remaining_path.is_some_and(|remaining_path| remaining_path.is_empty() || remaining_path.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -121,7 +122,7 @@ mod tests {
             ("https://a.test/mcp?x=1", false),
             ("https://a.test", false),
         ] {
-            assert_eq!(is_same(resource, &server), expected, "{resource}");
+            assert_eq!(is_same_resource(resource, &server), expected, "{resource}");
         }
     }
 

@@ -12,8 +12,8 @@ const MAX_SCOPE_BYTES: usize = 256;
 pub(super) struct Scopes(BTreeSet<String>);
 
 impl Scopes {
-    /// Reads scopes of a server, such as the value of `scope`, which is separated by spaces.
-    pub(super) fn read<'a>(scopes: impl IntoIterator<Item = &'a str>) -> Result<Self, AuthorizationError> {
+    /// Validates the scopes that a server requests.
+    pub(super) fn parse<'a>(scopes: impl IntoIterator<Item = &'a str>) -> Result<Self, AuthorizationError> {
         let scopes: BTreeSet<&str> = scopes.into_iter().filter(|scope| !scope.is_empty()).collect();
         if scopes.len() > MAX_SCOPES {
             return Err(AuthorizationError::scopes("there are more than 64"));
@@ -46,7 +46,7 @@ impl Scopes {
     }
 
     /// Adds a scope.
-    pub(super) fn with(mut self, scope: &str) -> Self {
+    pub(super) fn with_scope(mut self, scope: &str) -> Self {
         self.0.insert(scope.to_owned());
         self
     }
@@ -62,14 +62,15 @@ mod tests {
 
     #[test]
     fn invalid_scopes_are_refused() {
-        let read = |text: &str| Scopes::read(text.split(' ')).map(|scopes| scopes.iter().collect::<Vec<_>>().join(" "));
-        assert_eq!(read("b a  b").unwrap(), "a b");
-        assert_eq!(read("").unwrap(), "");
-        let many: Vec<_> = (0..65).map(|number| number.to_string()).collect();
-        for invalid in ["a\u{7}", "a\"b", "a\\b", "ä", &"x".repeat(257), &many.join(" ")] {
-            let error = read(invalid).unwrap_err().to_string();
+        let parse =
+            |text: &str| Scopes::parse(text.split(' ')).map(|scopes| scopes.iter().collect::<Vec<_>>().join(" "));
+        assert_eq!(parse("b a  b").unwrap(), "a b");
+        assert_eq!(parse("").unwrap(), "");
+        let names: Vec<_> = (0..65).map(|number| number.to_string()).collect();
+        for invalid in ["a\u{7}", "a\"b", "a\\b", "ä", &"x".repeat(257), &names.join(" ")] {
+            let error = parse(invalid).unwrap_err().to_string();
             assert!(error.contains("scopes that are not valid"), "{error}");
         }
-        assert!(read(&many[..64].join(" ")).is_ok());
+        assert!(parse(&names[..64].join(" ")).is_ok());
     }
 }

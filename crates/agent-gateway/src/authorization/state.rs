@@ -9,56 +9,56 @@ use moka::sync::Cache;
 
 use super::access::Access;
 use super::error::AuthorizationError;
-use super::prompts::Prompts;
+use super::prompts::PromptLimiter;
 use super::scopes::Scopes;
-use super::who::Who;
+use super::who::PrincipalKey;
 
 /// The maximum number of principals of a server whose state is kept.
 const MAX_PRINCIPALS: u64 = 512;
 /// The maximum number of logins with additional scopes, for each principal and server.
 const MAX_STEP_UPS: u32 = 10;
-/// The time for which no request is sent after the token of a new login was rejected, doubled each time.
+/// The pause after a server has rejected the token of a new login. Each further rejection doubles it.
 const REJECTION_PAUSE: Duration = Duration::from_secs(30);
-/// The maximum of this time.
+/// The maximum pause.
 const MAX_REJECTION_PAUSE: Duration = Duration::from_secs(300);
 
 /// The state of one server.
-pub(super) struct Server {
+pub(super) struct ServerState {
     access: RwLock<Option<Arc<Access>>>,
     /// Locked while the metadata is read.
-    pub(super) discovering: tokio::sync::Mutex<()>,
-    principals: Cache<Who, Arc<Mutex<Principal>>>,
-    pub(super) prompts: Prompts,
+    pub(super) discovery_lock: tokio::sync::Mutex<()>,
+    principals: Cache<PrincipalKey, Arc<Mutex<PrincipalState>>>,
+    pub(super) prompts: PromptLimiter,
 }
 
 /// The state of one principal at one server.
 #[derive(Default)]
-pub(super) struct Principal {
-    /// The scopes that the server has required in addition.
+pub(super) struct PrincipalState {
+    /// The additional scopes that the server has required.
     pub(super) scopes: Scopes,
-    /// The scopes of the last login with additional ones.
-    requested: Scopes,
+    /// The scopes of the last login with additional scopes.
+    requested_scopes: Scopes,
     step_ups: u32,
-    /// The number of logins whose tokens were rejected.
+    /// The number of logins whose tokens the server has rejected since it last accepted a token.
     rejections: u32,
     paused_until: Option<SystemTime>,
     /// The last token that the server accepted.
-    pub(super) accepted: Option<AccessToken>,
+    pub(super) accepted_token: Option<AccessToken>,
 }
 
-impl Default for Server {
+impl Default for ServerState {
     fn default() -> Self {
         let principals = Cache::builder().max_capacity(MAX_PRINCIPALS).eviction_policy(EvictionPolicy::lru()).build();
         Self {
             access: RwLock::default(),
-            discovering: tokio::sync::Mutex::default(),
+            discovery_lock: tokio::sync::Mutex::default(),
             principals,
-            prompts: Prompts::default(),
+            prompts: PromptLimiter::default(),
         }
     }
 }
 
-impl Server {
+impl ServerState {
     pub(super) fn access(&self) -> Option<Arc<Access>> {
         self.access.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -67,47 +67,48 @@ impl Server {
         std::mem::replace(&mut *self.access.write().unwrap_or_else(PoisonError::into_inner), access)
     }
 
-    /// Replaces the access, unless it was replaced since.
-    pub(super) fn replace_if(&self, before: &Arc<Access>, access: Option<Arc<Access>>) {
+    /// Replaces the access if it is still `expected`.
+    pub(super) fn replace_if(&self, expected: &Arc<Access>, access: Option<Arc<Access>>) {
         let mut current = self.access.write().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, before)) {
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, expected)) {
             *current = access;
         }
     }
 
-    pub(super) fn principal(&self, request: &TokenRequest) -> Arc<Mutex<Principal>> {
-        self.principals.get_with(Who::of(request), Arc::default)
+    pub(super) fn principal_state(&self, request: &TokenRequest) -> Arc<Mutex<PrincipalState>> {
+        self.principals.get_with(PrincipalKey::from_request(request), Arc::default)
     }
 }
 
-impl Principal {
-    /// Returns an error while no request is sent, because the token of a new login was rejected.
-    pub(super) fn check(&self, now: SystemTime) -> Result<(), AuthorizationError> {
+impl PrincipalState {
+    /// Returns an error during the pause after a rejected login.
+    pub(super) fn check_pause(&self, now: SystemTime) -> Result<(), AuthorizationError> {
         match self.paused_until {
             Some(end) if now < end => Err(AuthorizationError::rejected()),
             _ => Ok(()),
         }
     }
 
-    /// Records that the server has accepted a token, and its scopes after a login with additional ones.
+    /// Records that the server has accepted a token. `scopes` are its scopes, after a login with additional ones.
     pub(super) fn accept(&mut self, token: AccessToken, scopes: Option<Scopes>) {
         (self.rejections, self.paused_until) = (0, None);
         if let Some(scopes) = scopes.filter(|scopes| scopes.len() > self.scopes.len()) {
             self.scopes = scopes;
         }
-        self.accepted = Some(token);
+        self.accepted_token = Some(token);
     }
 
-    /// Returns true if a user may be asked to log in with these scopes. Concurrent requests for them share a login.
+    /// Returns true if the user may be prompted to log in with these scopes. Concurrent requests with the same scopes
+    /// share a login.
     pub(super) fn may_request(&mut self, scopes: &Scopes) -> bool {
-        if self.requested == *scopes {
+        if self.requested_scopes == *scopes {
             return true;
         }
         if self.step_ups >= MAX_STEP_UPS {
             return false;
         }
         self.step_ups += 1;
-        self.requested = scopes.clone();
+        self.requested_scopes = scopes.clone();
         true
     }
 
@@ -119,7 +120,7 @@ impl Principal {
     }
 }
 
-pub(super) fn lock(principal: &Mutex<Principal>) -> MutexGuard<'_, Principal> {
+pub(super) fn lock(principal: &Mutex<PrincipalState>) -> MutexGuard<'_, PrincipalState> {
     principal.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -129,12 +130,12 @@ mod tests {
 
     #[test]
     fn tenants_and_subjects_have_separate_states() {
-        let server = Server::default();
-        let of = |tenant: Option<&str>| tenant.into_iter().fold(TokenRequest::new(), TokenRequest::with_tenant);
-        let (system, first, second) = (of(None), of(Some("a")), of(Some("b")));
-        assert!(Arc::ptr_eq(&server.principal(&first), &server.principal(&first)));
+        let server = ServerState::default();
+        let request = |tenant: Option<&str>| tenant.into_iter().fold(TokenRequest::new(), TokenRequest::with_tenant);
+        let (system, first, second) = (request(None), request(Some("a")), request(Some("b")));
+        assert!(Arc::ptr_eq(&server.principal_state(&first), &server.principal_state(&first)));
         for (one, other) in [(&system, &first), (&first, &second)] {
-            assert!(!Arc::ptr_eq(&server.principal(one), &server.principal(other)));
+            assert!(!Arc::ptr_eq(&server.principal_state(one), &server.principal_state(other)));
         }
     }
 }

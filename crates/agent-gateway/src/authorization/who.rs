@@ -1,14 +1,14 @@
 use auth_core::TokenRequest;
 
-/// A principal: its tenant and its subject. The state of one is never used for another.
+/// The key of the state of a principal: its tenant and its subject.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Who {
+pub(super) struct PrincipalKey {
     tenant: Option<String>,
     subject: Option<String>,
 }
 
-impl Who {
-    pub(super) fn of(request: &TokenRequest) -> Self {
+impl PrincipalKey {
+    pub(super) fn from_request(request: &TokenRequest) -> Self {
         Self { tenant: request.tenant().map(str::to_owned), subject: request.subject().map(str::to_owned) }
     }
 }

@@ -18,24 +18,24 @@ enum Kind {
     )]
     NoBinding { root: PathBuf, kind: &'static str, variable: &'static str, alternative: &'static str },
     #[error("the bindings {0} both have the type of credentials: remove one of them")]
-    Several(String),
+    SeveralBindings(String),
     #[error("cannot read '{}'", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
     #[error("the variable {0} is not set, or is empty")]
     Variable(&'static str),
-    #[error("{place} is not valid JSON: line {line}, column {column}")]
-    Json { place: String, line: usize, column: usize },
-    #[error("`{field}` in {place} must be {expected}")]
-    Field { place: String, field: String, expected: &'static str },
+    #[error("{location} is not valid JSON: line {line}, column {column}")]
+    Json { location: String, line: usize, column: usize },
+    #[error("`{field}` in {location} must be {expected}")]
+    Field { location: String, field: String, expected: &'static str },
     #[error("`certificate` and `privateKey` in {0} cannot be used")]
     Certificate(String, #[source] CertificateError),
     #[error("the certificate of the client `{client}` is not valid now: it expires at {end}")]
     Expired { client: String, end: String },
     #[error(
-        "{what} is at the origin {found} instead of {expected}, so that it gets no token: correct the fragment, or permit \
+        "{url_owner} is at the origin {origin} instead of {expected}, so that it gets no token: correct the fragment, or permit \
          the origin with `Destinations::with_origin`"
     )]
-    ForeignOrigin { what: String, found: String, expected: String },
+    ForeignOrigin { url_owner: String, origin: String, expected: String },
     #[error("the credentials have no token service, so that no token can be obtained")]
     NoTokens,
     #[error("{0}")]
@@ -43,9 +43,9 @@ enum Kind {
 }
 
 impl CredentialError {
-    /// Creates the error of another source. `what` is one clause in lower case, without a secret.
-    pub fn other(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Kind::Other(what, source.into()).into()
+    /// Creates the error of another source. `problem` is one clause in lower case, without a secret.
+    pub fn other(problem: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Kind::Other(problem, source.into()).into()
     }
 
     pub(crate) fn no_binding(
@@ -57,8 +57,8 @@ impl CredentialError {
         Kind::NoBinding { root: root.to_owned(), kind, variable, alternative }.into()
     }
 
-    pub(crate) fn several(first: &Path, second: &Path) -> Self {
-        Kind::Several(format!("{} and {}", first.display(), second.display())).into()
+    pub(crate) fn several_bindings(first: &Path, second: &Path) -> Self {
+        Kind::SeveralBindings(format!("{} and {}", first.display(), second.display())).into()
     }
 
     pub(crate) fn unreadable(file: &Path, source: io::Error) -> Self {
@@ -73,22 +73,23 @@ impl CredentialError {
         Kind::Variable(name).into()
     }
 
-    pub(crate) fn json(place: &str, error: &serde_json::Error) -> Self {
-        Kind::Json { place: place.to_owned(), line: error.line(), column: error.column() }.into()
+    pub(crate) fn json(location: &str, error: &serde_json::Error) -> Self {
+        Kind::Json { location: location.to_owned(), line: error.line(), column: error.column() }.into()
     }
 
-    pub(crate) fn field(place: &str, field: impl Into<String>, expected: &'static str) -> Self {
-        Kind::Field { place: place.to_owned(), field: field.into(), expected }.into()
+    pub(crate) fn field(location: &str, field: impl Into<String>, expected: &'static str) -> Self {
+        Kind::Field { location: location.to_owned(), field: field.into(), expected }.into()
     }
 
-    /// Creates the error of a configured URL at another origin than the gateway. `what` names the server.
-    pub(crate) fn foreign_origin(what: String, found: &Authority, permitted: &[Authority]) -> Self {
+    /// Creates the error of a configured URL at another origin than the gateway. `url_owner` names the server or
+    /// gateway.
+    pub(crate) fn foreign_origin(url_owner: String, origin: &Authority, permitted: &[Authority]) -> Self {
         let expected: Vec<_> = permitted.iter().map(ToString::to_string).collect();
-        Kind::ForeignOrigin { what, found: found.to_string(), expected: expected.join(" or ") }.into()
+        Kind::ForeignOrigin { url_owner, origin: origin.to_string(), expected: expected.join(" or ") }.into()
     }
 
-    pub(crate) fn certificate(place: &str, source: CertificateError) -> Self {
-        Kind::Certificate(place.to_owned(), source).into()
+    pub(crate) fn certificate(location: &str, source: CertificateError) -> Self {
+        Kind::Certificate(location.to_owned(), source).into()
     }
 
     pub(crate) fn expired(client: &str, end: String) -> Self {
@@ -110,8 +111,8 @@ impl CredentialError {
         matches!(self.0, Kind::Expired { .. })
     }
 
-    /// Returns true if a fragment of a tenant names a server, an agent or a gateway at another origin than that of the
-    /// destination. It receives no request and no token.
+    /// Returns true if a fragment of a tenant names a server, an agent or a gateway at a different origin than the
+    /// destination. This origin receives neither a request nor a token.
     pub fn is_foreign_origin(&self) -> bool {
         matches!(self.0, Kind::ForeignOrigin { .. })
     }

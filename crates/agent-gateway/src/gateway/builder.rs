@@ -8,26 +8,26 @@ use url::Url;
 
 use super::Gateway;
 use crate::agent_card::{AgentCards, CardCache};
-use crate::authorization::{Logins, Settings};
+use crate::authorization::{LoginCounters, Settings};
 use crate::core::Core;
 use crate::credentials::CredentialSource;
 use crate::server::{AgentAddress, ServerDirectory};
 use crate::session::Sessions;
 use crate::tool_cache::ToolCache;
-use crate::transport::{Identities, Setup};
+use crate::transport::{Identities, IdentitySetup};
 
-/// The maximum time between the refresh of a token and its expiry.
+/// The maximum time before the expiry of a token at which it is refreshed.
 const MAX_REFRESH_BUFFER: Duration = Duration::from_secs(30);
 /// The default maximum number of servers that list their tools in parallel.
-const PARALLEL_SERVERS: usize = 8;
+const DEFAULT_PARALLEL_SERVERS: usize = 8;
 /// The default lifetime of a cached tool list.
-const TOOL_LIFETIME: Duration = Duration::from_secs(300);
+const DEFAULT_TOOL_LIFETIME: Duration = Duration::from_secs(300);
 /// The default time limit for the tool list of one server.
-const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default time limit of a tool call.
-const CALL_TIMEOUT: Duration = Duration::from_secs(300);
-/// The default interval between two reads of the credential source.
-const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(300);
+/// The default minimum interval between two reads of the credential source.
+const DEFAULT_WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A builder for [`Gateway`]. Every option has a default.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ pub struct GatewayBuilder {
     tool_lifetime: Duration,
     discovery_timeout: Duration,
     call_timeout: Duration,
-    watch: Duration,
+    watch_interval: Duration,
     agents: Vec<AgentAddress>,
     agent_origins: Vec<Authority>,
 }
@@ -60,11 +60,11 @@ impl GatewayBuilder {
             lease: None,
             clock: Arc::new(SystemClock),
             expiry: None,
-            parallel_servers: PARALLEL_SERVERS,
-            tool_lifetime: TOOL_LIFETIME,
-            discovery_timeout: DISCOVERY_TIMEOUT,
-            call_timeout: CALL_TIMEOUT,
-            watch: WATCH_INTERVAL,
+            parallel_servers: DEFAULT_PARALLEL_SERVERS,
+            tool_lifetime: DEFAULT_TOOL_LIFETIME,
+            discovery_timeout: DEFAULT_DISCOVERY_TIMEOUT,
+            call_timeout: DEFAULT_CALL_TIMEOUT,
+            watch_interval: DEFAULT_WATCH_INTERVAL,
             agents: Vec::new(),
             agent_origins: Vec::new(),
         }
@@ -110,14 +110,15 @@ impl GatewayBuilder {
         self
     }
 
-    /// Sets the maximum number of servers and agents that receive requests of a discovery in parallel. The default is 8, the minimum 1.
-    pub fn with_parallel_servers(mut self, bound: usize) -> Self {
-        self.parallel_servers = bound.max(1);
+    /// Sets the maximum number of servers, or of agents, to which a discovery sends requests in parallel. The default
+    /// is 8, the minimum 1.
+    pub fn with_parallel_servers(mut self, max_servers: usize) -> Self {
+        self.parallel_servers = max_servers.max(1);
         self
     }
 
-    /// Sets the lifetime of a cached tool list, and of an agent card whose server states none. The default is 300 s; 0
-    /// disables both caches.
+    /// Sets the lifetime of cached tool lists and agent cards, unless the server specifies another. The default is
+    /// 300 s; 0 disables both caches.
     pub fn with_tool_lifetime(mut self, lifetime: Duration) -> Self {
         self.tool_lifetime = lifetime;
         self
@@ -135,10 +136,10 @@ impl GatewayBuilder {
         self
     }
 
-    /// Sets the minimum interval between two reads of the credential source. The default is 5 s. The source is read when
-    /// a request is sent, and immediately after a request that could not be sent.
+    /// Sets the minimum interval between two reads of the credential source. The default is 5 s. The source is read
+    /// when a request is sent, and immediately after a request that could not be sent.
     pub fn with_watch_interval(mut self, interval: Duration) -> Self {
-        self.watch = interval;
+        self.watch_interval = interval;
         self
     }
 
@@ -148,8 +149,8 @@ impl GatewayBuilder {
         self
     }
 
-    /// Permits agents to have interfaces at the origin of `url`. By default, a card is refused if one of its interfaces is
-    /// not at the origin of the agent's own URL.
+    /// Permits agents to have interfaces at the origin of `url`. By default, all interfaces of an agent must be at the
+    /// origin of its own URL; other cards are refused.
     pub fn with_agent_origin(mut self, url: &Url) -> Self {
         self.agent_origins.push(Authority::of(url));
         self
@@ -158,19 +159,19 @@ impl GatewayBuilder {
     /// Builds the gateway. It reads no credentials and sends no request before its first use.
     pub fn build(self) -> Gateway {
         let http = self.http.with_read_timeout(self.call_timeout);
-        let standard = ExpiryPolicy::builder().with_buffer(MAX_REFRESH_BUFFER).build().unwrap_or_default();
-        let memory = || Arc::new(MemoryTokenCache::builder().with_clock(self.clock.clone()).build());
+        let default_expiry = ExpiryPolicy::builder().with_buffer(MAX_REFRESH_BUFFER).build().unwrap_or_default();
+        let memory_cache = || Arc::new(MemoryTokenCache::builder().with_clock(self.clock.clone()).build());
         let settings = Settings {
             plain_loopback: self.plain_loopback,
-            cache: self.cache.unwrap_or_else(|| memory()),
+            cache: self.cache.unwrap_or_else(|| memory_cache()),
             lease: self.lease,
             clock: self.clock.clone(),
-            expiry: self.expiry.unwrap_or(standard),
-            logins: Logins::new(),
+            expiry: self.expiry.unwrap_or(default_expiry),
+            logins: LoginCounters::new(),
         };
         let http = if self.plain_loopback { http.with_plain_loopback() } else { http };
-        let setup = Setup { http, settings };
-        let identities = Arc::new(Identities::new(self.credentials, setup, self.watch));
+        let setup = IdentitySetup { http, settings };
+        let identities = Arc::new(Identities::new(self.credentials, setup, self.watch_interval));
         let tool_cache = Arc::new(ToolCache::new(self.tool_lifetime, self.clock.clone()));
         Gateway(Arc::new(Core {
             sessions: Sessions::new(identities.clone(), tool_cache.clone(), self.plain_loopback),
@@ -179,8 +180,8 @@ impl GatewayBuilder {
             tool_cache,
             agents: AgentCards {
                 cache: CardCache::new(self.tool_lifetime, self.clock),
-                added: self.agents,
-                origins: self.agent_origins,
+                added_agents: self.agents,
+                permitted_origins: self.agent_origins,
                 plain_loopback: self.plain_loopback,
             },
             parallel_servers: self.parallel_servers,
@@ -193,7 +194,7 @@ impl GatewayBuilder {
 impl fmt::Debug for GatewayBuilder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { credentials, directory, .. } = self;
-        let mut shown = formatter.debug_struct("GatewayBuilder");
-        shown.field("credentials", credentials).field("directory", directory).finish_non_exhaustive()
+        let mut debug_struct = formatter.debug_struct("GatewayBuilder");
+        debug_struct.field("credentials", credentials).field("directory", directory).finish_non_exhaustive()
     }
 }

@@ -8,8 +8,8 @@ use crate::credentials::CredentialError;
 use crate::error::GatewayError;
 use crate::principal::{Principal, User};
 
-/// The maximum number of identities that are tried for a token, if the credentials change at the same time.
-const MAX_IDENTITIES: usize = 3;
+/// The maximum number of attempts to obtain a token while the credentials keep changing.
+const MAX_ATTEMPTS: usize = 3;
 
 /// A token of a principal, and the base URL of the gateway that accepts it, for requests that this crate does not send.
 ///
@@ -51,7 +51,8 @@ impl Gateway {
         self.token_for(&Principal::System).await
     }
 
-    /// Returns a token of a user, from the cache or in exchange for the assertion. It expires no later than the assertion.
+    /// Returns a token of a user, from the cache or in exchange for the assertion. It expires no later than the
+    /// assertion.
     ///
     /// # Errors
     ///
@@ -60,7 +61,8 @@ impl Gateway {
         self.token_for(&Principal::User(user.clone())).await
     }
 
-    /// Returns the token with which requests of `principal` are sent, and the URL of the gateway for the same credentials.
+    /// Returns the token with which requests of `principal` are sent, and the URL of the gateway for the same
+    /// credentials.
     ///
     /// # Errors
     ///
@@ -71,12 +73,12 @@ impl Gateway {
         let identities = &self.0.identities;
         let mut identity = identities.current().await.map_err(GatewayError::setup)?;
         let request = principal.token_request();
-        let mut failure = None;
-        for _ in 0..MAX_IDENTITIES {
-            let token = match obtain(identity.tokens.as_ref(), &request).await {
-                Err(error) if error.is_token_error() => match identities.instead_of(&identity).await {
-                    Some(other) => {
-                        (identity, failure) = (other, Some(error));
+        let mut last_error = None;
+        for _ in 0..MAX_ATTEMPTS {
+            let token = match obtain_token(identity.tokens.as_ref(), &request).await {
+                Err(error) if error.is_token_error() => match identities.replacement_for(&identity).await {
+                    Some(new_identity) => {
+                        (identity, last_error) = (new_identity, Some(error));
                         continue;
                     }
                     None => return Err(error),
@@ -88,21 +90,22 @@ impl Gateway {
             }
             let url = identities.source().gateway_url(principal).await;
             let url = url.map_err(|error: CredentialError| GatewayError::setup(error.into()))?;
-            // The source has returned the URL for its current credentials, which may be newer than the token.
-            match identities.instead_of(&identity).await {
-                Some(other) => identity = other,
+            // The URL belongs to the current credentials of the source. These may be newer than the credentials of the
+            // token.
+            match identities.replacement_for(&identity).await {
+                Some(new_identity) => identity = new_identity,
                 None => return Ok(GatewayToken { token, url }),
             }
         }
-        Err(failure.unwrap_or_else(|| {
-            let problem = "other ones were read after each of three tokens";
+        Err(last_error.unwrap_or_else(|| {
+            let problem = "they changed after each of three tokens";
             GatewayError::setup(CredentialError::other("the credentials change too often", problem).into())
         }))
     }
 }
 
 /// Obtains a token.
-async fn obtain(tokens: Option<&TokenSource>, request: &TokenRequest) -> Result<AccessToken, GatewayError> {
+async fn obtain_token(tokens: Option<&TokenSource>, request: &TokenRequest) -> Result<AccessToken, GatewayError> {
     match tokens {
         Some(tokens) => tokens.token_for(request).await.map_err(GatewayError::token),
         None => Err(GatewayError::setup(CredentialError::no_tokens().into())),

@@ -13,16 +13,18 @@ use super::{environment, secret};
 use crate::credentials::{CredentialError, CredentialSource, Credentials};
 use crate::server::{DirectoryError, Server, ServerDirectory};
 
-const ROOT: &str = "SERVICE_BINDING_ROOT";
+/// The variable with the folder of service bindings.
+const ROOT_VARIABLE: &str = "SERVICE_BINDING_ROOT";
+/// The folder of service bindings if the variable is not set.
 const DEFAULT_ROOT: &str = "/bindings";
 /// The content of the binding's `type` file.
-const TYPE: &str = "integration-credentials";
+const BINDING_TYPE: &str = "integration-credentials";
 /// The field of the private key.
 const PRIVATE_KEY: &str = "privateKey";
 /// The maximum size of a credentials file, in bytes.
-const MAX_BYTES: u64 = 4 * 1024 * 1024;
-/// The credentials file, in the same folder.
-const CREDENTIALS: &str = "credentials";
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// The name of the credentials file, next to the `type` file.
+const CREDENTIALS_FILE: &str = "credentials";
 
 /// Credentials and servers in a folder of service bindings (servicebinding.io). Exactly one binding must have a `type`
 /// file that contains `integration-credentials`. Its `credentials` file is a JSON object:
@@ -50,79 +52,81 @@ impl ServiceBinding {
 
     /// Returns the binding in the folder named by `SERVICE_BINDING_ROOT`, or else in `/bindings`. No file is read yet.
     pub fn from_environment() -> Self {
-        let root = env::var_os(ROOT).filter(|root| !root.is_empty());
+        let root = env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty());
         Self::at(root.map_or_else(|| DEFAULT_ROOT.into(), PathBuf::from))
     }
 
     /// Finds the binding, and returns the path of its credentials file.
-    pub(crate) fn find(&self) -> Result<PathBuf, CredentialError> {
-        let none = || CredentialError::no_binding(&self.root, TYPE, ROOT, environment::CLIENT_ID);
-        let entries = fs::read_dir(&self.root).map_err(|_| none())?;
+    pub(crate) fn find_credentials_file(&self) -> Result<PathBuf, CredentialError> {
+        let no_binding =
+            || CredentialError::no_binding(&self.root, BINDING_TYPE, ROOT_VARIABLE, environment::CLIENT_ID);
+        let entries = fs::read_dir(&self.root).map_err(|_| no_binding())?;
         let mut folders: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         folders.sort();
-        let says = |folder: &PathBuf| fs::read_to_string(folder.join("type")).is_ok_and(|text| text.trim() == TYPE);
-        let mut found = folders.into_iter().filter(says);
-        match (found.next(), found.next()) {
-            (None, _) => Err(none()),
-            (Some(folder), None) => Ok(folder.join(CREDENTIALS)),
-            (Some(first), Some(second)) => Err(CredentialError::several(&first, &second)),
+        let has_type =
+            |folder: &PathBuf| fs::read_to_string(folder.join("type")).is_ok_and(|text| text.trim() == BINDING_TYPE);
+        let mut matching_folders = folders.into_iter().filter(has_type);
+        match (matching_folders.next(), matching_folders.next()) {
+            (None, _) => Err(no_binding()),
+            (Some(folder), None) => Ok(folder.join(CREDENTIALS_FILE)),
+            (Some(first), Some(second)) => Err(CredentialError::several_bindings(&first, &second)),
         }
     }
 
     /// Reads the credentials file, without its private key.
-    fn read(&self) -> Result<(Document, Option<Secret>), CredentialError> {
-        let file = self.find()?;
+    fn read_document(&self) -> Result<(Document, Option<Secret>), CredentialError> {
+        let file = self.find_credentials_file()?;
         let unreadable = |error| CredentialError::unreadable(&file, error);
-        let mut opened = fs::File::open(&file).map_err(unreadable)?;
-        // Of its final size, because a buffer that grows leaves copies.
-        let size = opened.metadata().map_err(unreadable)?.len().min(MAX_BYTES);
-        let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1));
-        opened.by_ref().take(size + 1).read_to_end(&mut text).map_err(unreadable)?;
-        let key = secret::take_out(&mut text, PRIVATE_KEY);
-        Ok((Document::parse(shown(&file), &text)?, key))
+        let mut file_handle = fs::File::open(&file).map_err(unreadable)?;
+        // The buffer has its final size, because a buffer that grows leaves copies of the key in memory.
+        let size = file_handle.metadata().map_err(unreadable)?.len().min(MAX_FILE_BYTES);
+        let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1));
+        file_handle.by_ref().take(size + 1).read_to_end(&mut content).map_err(unreadable)?;
+        let key = secret::take(&mut content, PRIVATE_KEY);
+        Ok((Document::parse(file_location(&file), &content)?, key))
     }
 
-    fn load(&self) -> Result<Credentials, CredentialError> {
-        let (document, key) = self.read()?;
-        let certificate = document.text("certificate")?;
-        let key = key.ok_or_else(|| document.missing(PRIVATE_KEY))?;
+    fn read_credentials(&self) -> Result<Credentials, CredentialError> {
+        let (document, key) = self.read_document()?;
+        let certificate = document.required_string("certificate")?;
+        let key = key.ok_or_else(|| document.missing_string(PRIVATE_KEY))?;
         let certificate = ClientCertificate::from_pem(certificate, key)
-            .map_err(|error| CredentialError::certificate(document.place(), error))?;
-        let credentials = super::credentials(document.url("tokenServiceUrl")?, document.text("clientid")?);
+            .map_err(|error| CredentialError::certificate(document.location(), error))?;
+        let credentials = super::credentials(document.url("tokenServiceUrl")?, document.required_string("clientid")?);
         let gateway_url = document.url("gatewayUrl")?;
         Ok(credentials.with_certificate(certificate).with_gateway_url(gateway_url))
     }
 
-    fn list(&self) -> Result<Vec<Server>, CredentialError> {
-        let (document, _) = self.read()?;
+    fn read_servers(&self) -> Result<Vec<Server>, CredentialError> {
+        let (document, _) = self.read_document()?;
         document.servers("integrationDependencies", &document.url("gatewayUrl")?)
     }
 }
 
-fn shown(file: &Path) -> String {
+fn file_location(file: &Path) -> String {
     format!("the file {}", file.display())
 }
 
-/// Reads files on a blocking thread.
-async fn apart<T: Send + 'static>(
+/// Reads the files of a binding on a thread that may block.
+async fn read_blocking<T: Send + 'static>(
     binding: &ServiceBinding,
-    read: impl FnOnce(&ServiceBinding) -> Result<T, CredentialError> + Send + 'static,
+    read_binding: impl FnOnce(&ServiceBinding) -> Result<T, CredentialError> + Send + 'static,
 ) -> Result<T, CredentialError> {
     let binding = binding.clone();
-    let reading = tokio::task::spawn_blocking(move || read(&binding)).await;
-    reading.unwrap_or_else(|error| Err(CredentialError::other("the binding could not be read", error)))
+    let result = tokio::task::spawn_blocking(move || read_binding(&binding)).await;
+    result.unwrap_or_else(|error| Err(CredentialError::other("the binding could not be read", error)))
 }
 
 #[async_trait]
 impl CredentialSource for ServiceBinding {
     async fn credentials(&self) -> Result<Credentials, CredentialError> {
-        apart(self, Self::load).await
+        read_blocking(self, Self::read_credentials).await
     }
 }
 
 #[async_trait]
 impl ServerDirectory for ServiceBinding {
     async fn servers(&self) -> Result<Vec<Server>, DirectoryError> {
-        Ok(apart(self, Self::list).await?)
+        Ok(read_blocking(self, Self::read_servers).await?)
     }
 }

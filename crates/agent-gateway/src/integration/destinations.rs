@@ -20,49 +20,55 @@ use crate::credentials::{CredentialError, CredentialSource, Credentials};
 use crate::principal::Principal;
 use crate::server::{AgentAddress, DirectoryError, Listed, Server, ServerDirectory};
 use crate::tenant::Tenant;
-use crate::transport::shown;
+use crate::transport::sanitize;
 
 pub use binding::DestinationBinding;
 use error::ServiceError;
-use fragment::{Fragment, Identity};
-use service::{Service, Setup};
+use fragment::{Fragment, ServerIdentity};
+use service::{Service, ServiceSetup};
 
-/// The label of fragments that determines their use, and its values.
-const LABEL: &str = "sap-managed-runtime-type";
-const MCP: &str = "agw.mcp.server";
-const A2A: &str = "agw.a2a.server";
-const IAS: &str = "subscriber.ias";
-const IAS_USER: &str = "subscriber.ias.user";
-/// The variable with the landscape, and the prefix of the destination of a landscape.
-const LANDSCAPE: &str = "APPFND_CONHOS_LANDSCAPE";
+/// The label of fragments that determines their use.
+const USE_LABEL: &str = "sap-managed-runtime-type";
+/// The label value of fragments for MCP servers.
+const SERVER_LABEL: &str = "agw.mcp.server";
+/// The label value of fragments for A2A agents.
+const AGENT_LABEL: &str = "agw.a2a.server";
+/// The label value of fragments for tokens of the system.
+const SYSTEM_TOKEN_LABEL: &str = "subscriber.ias";
+/// The label value of fragments for tokens of users.
+const USER_TOKEN_LABEL: &str = "subscriber.ias.user";
+/// The variable with the landscape.
+const LANDSCAPE_VARIABLE: &str = "APPFND_CONHOS_LANDSCAPE";
+/// The prefix of the name of a landscape's destination.
 const DESTINATION_PREFIX: &str = "sap-managed-runtime-ias-";
-/// The default lifetime of what is read from the service.
-const LIFETIME: Duration = Duration::from_secs(300);
+/// The default lifetime of cached lists and URLs.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 
-/// Servers, agents and tokens of the tenants of an agent, from the Destination service: the source of agents that serve
-/// several tenants. It is both a [`CredentialSource`] and a [`ServerDirectory`], and every principal needs a
+/// Servers, agents and tokens of several tenants, from the Destination service. It is for agents that serve several
+/// tenants. It is both a [`CredentialSource`] and a [`ServerDirectory`], and every principal needs a
 /// [tenant](Principal::with_tenant).
 ///
 /// | fragments of the tenant's instance with the label `sap-managed-runtime-type` | use |
 /// |---|---|
 /// | `agw.mcp.server` | an MCP server: its `URL` is the endpoint |
-/// | `agw.a2a.server` | an A2A agent: its `URL` is that of the agent, and the card is below it |
+/// | `agw.a2a.server` | an A2A agent: its `URL` is the URL of the agent, and the card is below it |
 /// | `subscriber.ias` | extends the destination for tokens of the system |
 /// | `subscriber.ias.user` | extends the destination for tokens of users |
 ///
-/// The destination belongs to the provider of the agent. The service merges it with the fragment of the tenant, whose
-/// properties take priority, and obtains the token; a token of a user is obtained in exchange for the assertion.
+/// The destination belongs to the provider of the agent. The service merges it with the fragment of the tenant, and
+/// obtains the token. The properties of the fragment take priority. A token of a user is obtained in exchange for the
+/// assertion.
 ///
-/// The destination without a fragment determines the origin of the gateway. A fragment can change the path of the URL. If it
-/// names another scheme, host or port, the server is not listed, and no token is returned
+/// The destination without a fragment determines the origin of the gateway. A fragment can change the path of the URL.
+/// If it names another scheme, host or port, the server is not listed, and no token is returned
 /// ([`CredentialError::is_foreign_origin`]), unless [`with_origin`](Self::with_origin) permits the origin.
 ///
-/// Lists and URLs are cached for 300 s for each tenant. Nothing that is cached for one tenant is used for another.
+/// Lists and URLs are cached for 300 s. Each tenant has its own cache entries.
 #[derive(Clone)]
 pub struct Destinations(Arc<Inner>);
 
 struct Inner {
-    /// The binding that the caller has given; `None` for that of the environment.
+    /// The binding of the caller, or `None` for the binding in the environment.
     binding: Option<DestinationBinding>,
     destination: String,
     http: HttpClientBuilder,
@@ -70,11 +76,11 @@ struct Inner {
     clock: Arc<dyn Clock>,
     lifetime: Duration,
     origins: Vec<Authority>,
-    current: Mutex<Option<Arc<Current>>>,
+    current: Mutex<Option<Arc<CurrentService>>>,
 }
 
 /// The service of the current binding. It is replaced when the binding changes.
-struct Current {
+struct CurrentService {
     service: Arc<Service>,
     provider: Arc<dyn AsyncTokenProvider>,
 }
@@ -83,38 +89,38 @@ struct Current {
 struct DestinationTokens(Arc<Service>);
 
 impl Destinations {
-    /// Returns the destinations of a binding. `destination` is the name of the destination for tokens.
+    /// Returns the destinations of a binding. Tokens come from the destination with the name `destination`.
     pub fn new(binding: DestinationBinding, destination: impl Into<String>) -> Self {
-        Self::with(Some(binding), destination.into())
+        Self::with_binding(Some(binding), destination.into())
     }
 
-    /// Returns the destinations of the binding in this environment: see [`DestinationBinding::from_environment`]. It is read
-    /// again while calls are made, so that a replaced secret takes effect. The destination is that of the landscape in
-    /// `APPFND_CONHOS_LANDSCAPE`.
+    /// Returns the destinations of the binding in the environment: see [`DestinationBinding::from_environment`]. The
+    /// binding is read again while calls are made, so that a replaced secret takes effect. The variable
+    /// `APPFND_CONHOS_LANDSCAPE` determines the destination for tokens.
     ///
     /// # Errors
     ///
     /// The binding is missing or not valid, or the variable is not set.
     pub fn from_environment() -> Result<Self, CredentialError> {
-        let landscape = env::var(LANDSCAPE).ok().filter(|name| !name.trim().is_empty());
-        let landscape = landscape.ok_or(CredentialError::variable(LANDSCAPE))?;
+        let landscape = env::var(LANDSCAPE_VARIABLE).ok().filter(|name| !name.trim().is_empty());
+        let landscape = landscape.ok_or(CredentialError::variable(LANDSCAPE_VARIABLE))?;
         DestinationBinding::from_environment()?;
-        Ok(Self::with(None, format!("{DESTINATION_PREFIX}{}", landscape.trim())))
+        Ok(Self::with_binding(None, format!("{DESTINATION_PREFIX}{}", landscape.trim())))
     }
 
     /// Returns true if the environment names a landscape.
-    pub(super) fn is_there() -> bool {
-        env::var_os(LANDSCAPE).is_some_and(|name| !name.is_empty())
+    pub(super) fn is_configured() -> bool {
+        env::var_os(LANDSCAPE_VARIABLE).is_some_and(|name| !name.is_empty())
     }
 
-    fn with(binding: Option<DestinationBinding>, destination: String) -> Self {
+    fn with_binding(binding: Option<DestinationBinding>, destination: String) -> Self {
         Self(Arc::new(Inner {
             binding,
             destination,
             http: HttpClient::builder(),
             plain_loopback: false,
             clock: Arc::new(SystemClock),
-            lifetime: LIFETIME,
+            lifetime: DEFAULT_LIFETIME,
             origins: Vec::new(),
             current: Mutex::default(),
         }))
@@ -156,7 +162,8 @@ impl Destinations {
         self.change(|inner| inner.lifetime = lifetime)
     }
 
-    /// Permits servers and agents at the origin of `url`, in addition to that of the gateway. They receive the tokens.
+    /// Permits servers and agents at the origin of `url`, in addition to the origin of the gateway. They receive
+    /// tokens.
     pub fn with_origin(self, url: &Url) -> Self {
         let origin = Authority::of(url);
         self.change(|inner| inner.origins.push(origin))
@@ -164,16 +171,16 @@ impl Destinations {
 
     /// Returns the service of the current binding. If the binding cannot be read, for example because a file is being
     /// written, the previous one remains in use.
-    async fn current(&self) -> Result<Arc<Current>, CredentialError> {
-        let known = || self.0.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let binding = match (&self.0.binding, known()) {
+    async fn current(&self) -> Result<Arc<CurrentService>, CredentialError> {
+        let cached = || self.0.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let binding = match (&self.0.binding, cached()) {
             (Some(_), Some(current)) => return Ok(current),
             (Some(binding), None) => binding.clone(),
             (None, current) => {
-                let reading = tokio::task::spawn_blocking(DestinationBinding::from_environment).await;
-                let read =
-                    reading.unwrap_or_else(|error| Err(CredentialError::other("the binding could not be read", error)));
-                match (read, current) {
+                let join_result = tokio::task::spawn_blocking(DestinationBinding::from_environment).await;
+                let read_result = join_result
+                    .unwrap_or_else(|error| Err(CredentialError::other("the binding could not be read", error)));
+                match (read_result, current) {
                     (Ok(binding), Some(current)) if binding == *current.service.binding() => return Ok(current),
                     (Ok(binding), _) => binding,
                     (Err(error), Some(current)) => {
@@ -184,40 +191,40 @@ impl Destinations {
                 }
             }
         };
-        let made = self.make(binding)?;
+        let new_service = self.create_service(binding)?;
         let mut current = self.0.current.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another caller may have made it first: both must use the same tokens.
+        // If another caller was faster, both must use the same tokens.
         match &*current {
-            Some(other) if other.service.binding() == made.service.binding() => Ok(other.clone()),
-            _ => Ok(current.insert(made).clone()),
+            Some(other) if other.service.binding() == new_service.service.binding() => Ok(other.clone()),
+            _ => Ok(current.insert(new_service).clone()),
         }
     }
 
-    fn make(&self, binding: DestinationBinding) -> Result<Arc<Current>, CredentialError> {
+    fn create_service(&self, binding: DestinationBinding) -> Result<Arc<CurrentService>, CredentialError> {
         let Inner { destination, http, plain_loopback, clock, lifetime, origins, .. } = &*self.0;
         let http = if *plain_loopback { http.clone().with_plain_loopback() } else { http.clone() };
         let http = http.build().map_err(|error| {
             CredentialError::other("the connections to the Destination service cannot be set up", error)
         })?;
-        let service = Arc::new(Service::new(Setup {
+        let service = Arc::new(Service::new(ServiceSetup {
             binding,
             destination: destination.clone(),
             http,
             plain_loopback: *plain_loopback,
             clock: clock.clone(),
             lifetime: *lifetime,
-            permitted: origins.clone(),
+            permitted_origins: origins.clone(),
         }));
         let provider = Arc::new(DestinationTokens(service.clone()));
-        Ok(Arc::new(Current { service, provider }))
+        Ok(Arc::new(CurrentService { service, provider }))
     }
 
-    /// Lists the entries with a label, made from their URLs.
+    /// Lists the entries with a label. `make` creates an entry from its URL and its identity.
     async fn list<T>(
         &self,
         principal: &Principal,
         label: &'static str,
-        make: impl Fn(Url, Identity) -> T,
+        make: impl Fn(Url, ServerIdentity) -> T,
     ) -> Result<Listed<T>, CredentialError> {
         let tenant = tenant(principal)?;
         let service = self.current().await?.service.clone();
@@ -225,15 +232,15 @@ impl Destinations {
         if fragments.is_empty() {
             return Ok(Vec::new().into());
         }
-        // Without this fragment, there is no token for any of them.
+        // Without this fragment, no token can be obtained for the entries.
         let is_user = matches!(principal, Principal::User(_));
-        service.identity_fragment(tenant, is_user).await.map_err(ServiceError::into_credential_error)?;
+        service.token_fragment(tenant, is_user).await.map_err(ServiceError::into_credential_error)?;
         let origins = service.origins(tenant).await.map_err(ServiceError::into_credential_error)?;
         let entry = |fragment: &Fragment| {
-            let place = format!("the fragment `{}` of the tenant {tenant}", fragment.name);
-            let url = fragment.url(&place)?;
+            let location = format!("the fragment `{}` of the tenant {tenant}", fragment.name);
+            let url = fragment.url(&location)?;
             let identity = fragment.identity(&url);
-            origins.check(&url, || format!("the server `{}` in {place}", shown(&identity.id)))?;
+            origins.check(&url, || format!("the server `{}` in {location}", sanitize(&identity.id)))?;
             Ok(make(url, identity))
         };
         let (mut entries, mut errors) = (Vec::new(), Vec::new());
@@ -274,15 +281,16 @@ impl ServerDirectory for Destinations {
 
     async fn servers_for(&self, principal: &Principal) -> Result<Listed<Server>, DirectoryError> {
         let subscriber = tenant(principal)?;
-        let server = |url, Identity { id, tenant }| Server::at(url, id, tenant).with_subscriber(subscriber.clone());
-        self.list(principal, MCP, server).await
+        let server =
+            |url, ServerIdentity { id, tenant }| Server::at(url, id, tenant).with_subscriber(subscriber.clone());
+        self.list(principal, SERVER_LABEL, server).await
     }
 
     async fn agents_for(&self, principal: &Principal) -> Result<Listed<AgentAddress>, DirectoryError> {
         let subscriber = tenant(principal)?;
         let agent =
-            |url, Identity { id, tenant }| AgentAddress::at(url, id, tenant).with_subscriber(subscriber.clone());
-        self.list(principal, A2A, agent).await
+            |url, ServerIdentity { id, tenant }| AgentAddress::at(url, id, tenant).with_subscriber(subscriber.clone());
+        self.list(principal, AGENT_LABEL, agent).await
     }
 
     fn evict(&self) {

@@ -1,4 +1,5 @@
-//! Credential documents. They are read field by field, because the error messages of a decoder would show values.
+//! Documents with credentials. Each field is read separately, because the error messages of a decoder would show
+//! values.
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -6,39 +7,39 @@ use url::Url;
 use crate::credentials::CredentialError;
 use crate::server::Server;
 
-/// A JSON document and its origin.
+/// A JSON document, and its location for errors.
 pub(super) struct Document {
-    place: String,
+    location: String,
     value: Value,
 }
 
 impl Document {
-    pub(super) fn parse(place: impl Into<String>, text: &[u8]) -> Result<Self, CredentialError> {
-        let place = place.into();
-        let value = serde_json::from_slice(text).map_err(|error| CredentialError::json(&place, &error))?;
-        Ok(Self { place, value })
+    pub(super) fn parse(location: impl Into<String>, text: &[u8]) -> Result<Self, CredentialError> {
+        let location = location.into();
+        let value = serde_json::from_slice(text).map_err(|error| CredentialError::json(&location, &error))?;
+        Ok(Self { location, value })
     }
 
-    pub(super) fn place(&self) -> &str {
-        &self.place
+    pub(super) fn location(&self) -> &str {
+        &self.location
     }
 
-    /// Returns a non-empty text field.
-    pub(super) fn text(&self, field: &str) -> Result<&str, CredentialError> {
+    /// Returns the value of a field, which must be a non-empty string.
+    pub(super) fn required_string(&self, field: &str) -> Result<&str, CredentialError> {
         self.value
             .get(field)
             .and_then(Value::as_str)
             .filter(|text| !text.trim().is_empty())
-            .ok_or_else(|| self.missing(field))
+            .ok_or_else(|| self.missing_string(field))
     }
 
-    /// Returns the error of a text field that is missing, empty, or not a text.
-    pub(super) fn missing(&self, field: &str) -> CredentialError {
-        CredentialError::field(&self.place, field, "a non-empty string")
+    /// Returns the error of a field that is missing or not a non-empty string.
+    pub(super) fn missing_string(&self, field: &str) -> CredentialError {
+        CredentialError::field(&self.location, field, "a non-empty string")
     }
 
     pub(super) fn url(&self, field: &str) -> Result<Url, CredentialError> {
-        url(&self.place, field, self.text(field)?)
+        url(&self.location, field, self.required_string(field)?)
     }
 
     /// Returns the whole document.
@@ -46,40 +47,41 @@ impl Document {
         &self.value
     }
 
-    /// Returns the servers in a field with a list of dependencies.
+    /// Returns the servers in the list of dependencies in a field.
     pub(super) fn servers(&self, field: &str, gateway: &Url) -> Result<Vec<Server>, CredentialError> {
-        servers(&self.place, field, self.value.get(field), gateway)
+        servers(&self.location, field, self.value.get(field), gateway)
     }
 }
 
-/// Returns the servers in the list of dependencies called `name`.
+/// Returns the servers in a list of dependencies. `name` and `location` describe the list in errors.
 pub(super) fn servers(
-    place: &str,
+    location: &str,
     name: &str,
     list: Option<&Value>,
     gateway: &Url,
 ) -> Result<Vec<Server>, CredentialError> {
-    let wrong = |at: String, expected| CredentialError::field(place, at, expected);
-    let list = list.and_then(Value::as_array).ok_or_else(|| wrong(name.to_owned(), "a list of dependencies"))?;
+    let field_error = |path: String, expected| CredentialError::field(location, path, expected);
+    let list = list.and_then(Value::as_array).ok_or_else(|| field_error(name.to_owned(), "a list of dependencies"))?;
     let server = |(index, entry): (usize, &Value)| {
-        let entry = entry.as_object().ok_or_else(|| wrong(format!("{name}[{index}]"), "an object"))?;
-        let part = |part: &str| {
-            let at = || format!("{name}[{index}].{part}");
-            segment(entry, part).ok_or_else(|| wrong(at(), "a non-empty string other than `.` and `..`"))
+        let entry = entry.as_object().ok_or_else(|| field_error(format!("{name}[{index}]"), "an object"))?;
+        let segment = |segment: &str| {
+            let path = || format!("{name}[{index}].{segment}");
+            segment_member(entry, segment)
+                .ok_or_else(|| field_error(path(), "a non-empty string other than `.` and `..`"))
         };
-        Server::behind(gateway, part("ordId")?, part("globalTenantId")?)
-            .map_err(|_| wrong(format!("{name}[{index}]"), "a server below the URL of the gateway"))
+        Server::behind(gateway, segment("ordId")?, segment("globalTenantId")?)
+            .map_err(|_| field_error(format!("{name}[{index}]"), "a server below the URL of the gateway"))
     };
     list.iter().enumerate().map(server).collect()
 }
 
 /// Parses an http or https URL.
-pub(super) fn url(place: &str, field: &str, text: &str) -> Result<Url, CredentialError> {
+pub(super) fn url(location: &str, field: &str, text: &str) -> Result<Url, CredentialError> {
     let url = text.trim().parse::<Url>().ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
-    url.ok_or_else(|| CredentialError::field(place, field, "an https URL"))
+    url.ok_or_else(|| CredentialError::field(location, field, "an https URL"))
 }
 
-/// Returns a text that is valid as a path segment.
-fn segment<'a>(entry: &'a Map<String, Value>, part: &str) -> Option<&'a str> {
+/// Returns a member that is valid as a path segment.
+fn segment_member<'a>(entry: &'a Map<String, Value>, part: &str) -> Option<&'a str> {
     entry.get(part).and_then(Value::as_str).filter(|text| !matches!(text.trim(), "" | "." | ".."))
 }

@@ -11,7 +11,8 @@ pub(super) const CLIENT_ID: &str = "INTEGRATION_CLIENT_ID";
 const TOKEN_URL: &str = "INTEGRATION_AUTH_URL";
 const GATEWAY_URL: &str = "INTEGRATION_GATEWAY_URL";
 const DEPENDENCIES: &str = "INTEGRATION_DEPENDENCIES";
-const PLACE: &str = "the environment";
+/// The location of the variables, in errors.
+const LOCATION: &str = "the environment";
 
 /// Credentials and servers in environment variables, for agents behind a sidecar that provides mutual TLS:
 ///
@@ -34,24 +35,24 @@ impl Environment {
     ///
     /// A variable is not set or not valid; the error names it.
     pub fn read() -> Result<Self, CredentialError> {
-        Self::of(|name| env::var_os(name))
+        Self::from_variables(|name| env::var_os(name))
     }
 
-    /// Returns true if the environment contains a client id.
-    pub(crate) fn is_there() -> bool {
+    /// Returns true if the variable with the client id is set.
+    pub(crate) fn is_configured() -> bool {
         env::var_os(CLIENT_ID).is_some_and(|name| !name.is_empty())
     }
 
-    /// Reads the environment with `variable`, which returns the value of a variable.
-    pub(crate) fn of(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, CredentialError> {
+    /// Reads the variables with `variable`, which returns the value of a variable.
+    pub(crate) fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, CredentialError> {
         let text = |name: &'static str| {
             let text = variable(name).and_then(|text| text.into_string().ok()).filter(|text| !text.trim().is_empty());
             text.ok_or(CredentialError::variable(name))
         };
-        let url = |name: &'static str| document::url(PLACE, name, &text(name)?);
+        let url = |name: &'static str| document::url(LOCATION, name, &text(name)?);
         let credentials = super::credentials(url(TOKEN_URL)?, &text(CLIENT_ID)?).with_gateway_url(url(GATEWAY_URL)?);
         let dependencies = Document::parse(format!("the variable {DEPENDENCIES}"), text(DEPENDENCIES)?.as_bytes())?;
-        let servers = document::servers(PLACE, DEPENDENCIES, Some(dependencies.value()), &url(GATEWAY_URL)?)?;
+        let servers = document::servers(LOCATION, DEPENDENCIES, Some(dependencies.value()), &url(GATEWAY_URL)?)?;
         Ok(Self { credentials, servers })
     }
 }
@@ -76,11 +77,11 @@ mod tests {
 
     /// Reads an environment with these variables.
     fn read(variables: &[(&str, &str)]) -> Result<Environment, CredentialError> {
-        let of = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
-        Environment::of(of)
+        let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        Environment::from_variables(variable)
     }
 
-    const GOOD: [(&str, &str); 4] = [
+    const VALID_VARIABLES: [(&str, &str); 4] = [
         (CLIENT_ID, "client-1"),
         (TOKEN_URL, "https://tokens.test/oauth2/token"),
         (GATEWAY_URL, "https://gateway.test"),
@@ -88,8 +89,8 @@ mod tests {
     ];
 
     #[test]
-    fn the_environment_names_client_and_servers() {
-        let environment = read(&GOOD).unwrap();
+    fn environment_contains_client_and_servers() {
+        let environment = read(&VALID_VARIABLES).unwrap();
         assert_eq!(environment.servers[0].url().as_str(), "https://gateway.test/v1/mcp/orders/1");
         let token_url = "https://tokens.test/oauth2/token".parse().unwrap();
         let expected = crate::integration::credentials(token_url, "client-1");
@@ -97,26 +98,29 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_missing_or_wrong_is_named() {
+    fn missing_or_invalid_variable_is_named() {
         for name in [CLIENT_ID, TOKEN_URL, GATEWAY_URL, DEPENDENCIES] {
-            let without: Vec<_> = GOOD.into_iter().filter(|(known, _)| *known != name).collect();
-            assert!(read(&without).unwrap_err().to_string().contains(name));
+            let others: Vec<_> = VALID_VARIABLES.into_iter().filter(|(known, _)| *known != name).collect();
+            assert!(read(&others).unwrap_err().to_string().contains(name));
             for value in [" ", "no", r#"{ "ordId": "canary" }"#, r#"[{ "ordId": "canary" }]"#] {
-                let mut wrong = without.clone();
-                wrong.push((name, value));
-                match read(&wrong) {
+                let mut variables = others.clone();
+                variables.push((name, value));
+                match read(&variables) {
                     Ok(_) => assert_eq!(name, CLIENT_ID),
                     Err(error) => {
-                        let said = error.to_string();
-                        assert!(said.contains(name) && !said.contains("canary"), "{said}");
+                        let message = error.to_string();
+                        assert!(message.contains(name) && !message.contains("canary"), "{message}");
                     }
                 }
             }
         }
-        let mut nameless = GOOD;
-        nameless[3].1 = r#"[{ "globalTenantId": "1" }]"#;
+        let mut without_ord_id = VALID_VARIABLES;
+        without_ord_id[3].1 = r#"[{ "globalTenantId": "1" }]"#;
         assert!(
-            read(&nameless).unwrap_err().to_string().contains("`INTEGRATION_DEPENDENCIES[0].ordId` in the environment")
+            read(&without_ord_id)
+                .unwrap_err()
+                .to_string()
+                .contains("`INTEGRATION_DEPENDENCIES[0].ordId` in the environment")
         );
     }
 }

@@ -11,9 +11,9 @@ use tokio::task::AbortHandle;
 use super::Lifecycle;
 use crate::tool_cache::{SessionKey, ToolCache};
 
-/// The delay before a subscription is repeated, doubled each time.
-const DELAY: Duration = Duration::from_secs(2);
-/// The maximum number of repetitions. Afterwards the lifetime of a list decides.
+/// The delay before the first repetition of a subscription. Each repetition doubles it.
+const REPETITION_DELAY: Duration = Duration::from_secs(2);
+/// The maximum number of repetitions. After that, cached lists are used until their lifetimes end.
 const MAX_REPETITIONS: u32 = 6;
 
 /// The cached list that a change invalidates.
@@ -22,31 +22,32 @@ pub(super) struct Invalidation {
     pub(super) tool_cache: Weak<ToolCache>,
 }
 
-/// A subscription to the changes of the tool list, which ends on drop. Servers with sessions report changes without it.
-pub(super) struct Changes(AbortHandle);
+/// A subscription to changes of the tool list of a stateless server. It ends on drop. Servers with sessions report
+/// changes without a subscription.
+pub(super) struct ChangeSubscription(AbortHandle);
 
-impl Changes {
+impl ChangeSubscription {
     /// Subscribes, if the server is stateless and reports changes.
-    pub(super) fn watch(lifecycle: Lifecycle, peer: &Peer<RoleClient>, changed: Invalidation) -> Option<Self> {
+    pub(super) fn start(lifecycle: Lifecycle, peer: &Peer<RoleClient>, invalidation: Invalidation) -> Option<Self> {
         let info = peer.peer_info()?;
-        let reports = info.capabilities.tools.as_ref().is_some_and(|tools| tools.list_changed == Some(true));
+        let reports_changes = info.capabilities.tools.as_ref().is_some_and(|tools| tools.list_changed == Some(true));
         let peer = peer.clone();
-        let watch = async move {
+        let subscription = async move {
             for repetition in 0..=MAX_REPETITIONS {
-                listen(&peer, &changed).await;
+                apply_changes(&peer, &invalidation).await;
                 if peer.is_transport_closed() {
                     return;
                 }
-                // A change may have been missed.
-                changed.apply();
-                pause(DELAY * 2_u32.pow(repetition)).await;
+                // The server may have reported a change after the subscription ended.
+                invalidation.apply();
+                pause(REPETITION_DELAY * 2_u32.pow(repetition)).await;
             }
         };
-        (lifecycle == Lifecycle::Stateless && reports).then(|| Self(tokio::spawn(watch).abort_handle()))
+        (lifecycle == Lifecycle::Stateless && reports_changes).then(|| Self(tokio::spawn(subscription).abort_handle()))
     }
 }
 
-impl Drop for Changes {
+impl Drop for ChangeSubscription {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -56,19 +57,19 @@ impl Invalidation {
     pub(super) fn apply(&self) {
         if let Some(tool_cache) = self.tool_cache.upgrade() {
             tracing::debug!(server = %self.key.server, "its tools have changed");
-            tool_cache.forget(&self.key);
+            tool_cache.invalidate(&self.key);
         }
     }
 }
 
-/// Listens until the subscription ends.
-async fn listen(peer: &Peer<RoleClient>, changed: &Invalidation) {
+/// Applies the reported changes until the subscription ends.
+async fn apply_changes(peer: &Peer<RoleClient>, invalidation: &Invalidation) {
     let Ok(mut subscription) = peer.listen(SubscriptionFilter::builder().tools_list_changed().build()).await else {
         return;
     };
     while let Ok(Some(notification)) = subscription.next().await {
         if matches!(notification, ServerNotification::ToolListChangedNotification(_)) {
-            changed.apply();
+            invalidation.apply();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The lifecycles of MCP: without sessions since 2026-07-28, with `initialize` before.
+//! The lifecycles of MCP: stateless since 2026-07-28, with `initialize` and sessions in earlier versions.
 
 use rmcp::RoleClient;
 use rmcp::model::ProtocolVersion;
@@ -15,15 +15,15 @@ pub(crate) enum Lifecycle {
     /// `server/discover`, and metadata in every request.
     Stateless,
     /// `initialize`, and a session.
-    Sessions,
+    Stateful,
 }
 
 impl Lifecycle {
-    /// Returns how to start a session with a server whose lifecycle is `known`. A server that is not known, or that was
-    /// stateless, receives `server/discover` first, and `initialize` if it does not support that.
-    pub(super) fn mode(known: Option<Self>) -> ClientLifecycleMode {
+    /// Returns the mode in which to start a session. Unless the server is known to have sessions, it first receives
+    /// `server/discover`, and then `initialize` if it does not support `server/discover`.
+    pub(super) fn start_mode(known: Option<Self>) -> ClientLifecycleMode {
         match known {
-            Some(Self::Sessions) => ClientLifecycleMode::Initialize,
+            Some(Self::Stateful) => ClientLifecycleMode::Initialize,
             Some(Self::Stateless) | None => ClientLifecycleMode::Auto {
                 preferred_versions: vec![ProtocolVersion::LATEST],
                 legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
@@ -32,19 +32,19 @@ impl Lifecycle {
     }
 
     /// Returns the lifecycle that was negotiated.
-    pub(super) fn of(peer: &Peer<RoleClient>) -> Self {
+    pub(super) fn negotiated(peer: &Peer<RoleClient>) -> Self {
         match peer.peer_info() {
             Some(info) if !info.protocol_version.has_initialize() => Self::Stateless,
-            _ => Self::Sessions,
+            _ => Self::Stateful,
         }
     }
 
-    /// Returns true if a server of this lifecycle would not respond with this error, because another version of the
-    /// server has replaced it.
+    /// Returns true if a server of this lifecycle does not respond with this error. In this case, a version of the
+    /// server with another lifecycle has probably replaced it.
     pub(super) fn is_contradicted_by(self, error: &GatewayError) -> bool {
         match self {
             Self::Stateless => matches!(error.status(), Some(400 | 404 | 405)),
-            Self::Sessions => error.status() == Some(400) || error.code() == Some(UNSUPPORTED_VERSION),
+            Self::Stateful => error.status() == Some(400) || error.code() == Some(UNSUPPORTED_VERSION),
         }
     }
 }

@@ -18,13 +18,13 @@ const MAX_SESSIONS: u64 = 512;
 const MAX_IDLE_TIME: Duration = Duration::from_secs(600);
 /// Maximum number of servers whose lifecycle is remembered.
 const MAX_SERVERS: u64 = 4096;
-/// Time after which a server receives `server/discover` again, although it did not support it.
+/// Time after which a server receives `server/discover` again, even if it did not support this request before.
 const LIFECYCLE_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// Maximum number of logins for which the start of a session waits.
+/// Maximum number of logins for which the opening of a session waits.
 const MAX_LOGINS: usize = 16;
 
-/// The open sessions, one per line. The first caller opens a session, and the others wait for it.
+/// The open sessions, one per session key. The first caller opens a session, and the others wait for it.
 pub(crate) struct Sessions {
     identities: Arc<Identities>,
     tool_cache: Arc<ToolCache>,
@@ -34,7 +34,7 @@ pub(crate) struct Sessions {
     lifecycles: Cache<Server, Lifecycle>,
 }
 
-/// The slot for the session of a line.
+/// The slot for the session of a session key.
 type Slot = Arc<Mutex<Option<Arc<Session>>>>;
 
 impl Sessions {
@@ -47,63 +47,65 @@ impl Sessions {
         Self { identities, tool_cache, plain_loopback, slots: slots.build(), lifecycles: lifecycles.build() }
     }
 
-    /// Returns the open session of a line, or opens one.
+    /// Returns the open session of a session key, or opens one.
     pub(crate) async fn session(&self, key: &SessionKey, principal: &Principal) -> Result<Arc<Session>, GatewayError> {
         let slot = self.slots.get_with_by_ref(key, Slot::default);
         let mut slot = slot.lock().await;
-        if let Some(session) = slot.as_ref().filter(|session| !session.is_over()) {
+        if let Some(session) = slot.as_ref().filter(|session| !session.has_ended()) {
             return Ok(session.clone());
         }
         if slot.take().is_some_and(|session| session.is_outdated()) {
             self.lifecycles.invalidate(&key.server);
         }
-        let session = Arc::new(self.begin(key, principal).await?);
+        let session = Arc::new(self.open(key, principal).await?);
         *slot = Some(session.clone());
         Ok(session)
     }
 
-    /// Opens a session with the lifecycle of earlier sessions. If the server does not support it any more, tries all.
-    async fn begin(&self, key: &SessionKey, principal: &Principal) -> Result<Session, GatewayError> {
-        let known = self.lifecycles.get(&key.server);
-        let session = match self.begin_with(known, key, principal).await {
-            Err(error) if known == Some(Lifecycle::Sessions) && error.is_response() => {
+    /// Opens a session with the lifecycle of earlier sessions. If the server no longer supports it, tries all
+    /// lifecycles.
+    async fn open(&self, key: &SessionKey, principal: &Principal) -> Result<Session, GatewayError> {
+        let known_lifecycle = self.lifecycles.get(&key.server);
+        let session = match self.open_after_logins(known_lifecycle, key, principal).await {
+            Err(error) if known_lifecycle == Some(Lifecycle::Stateful) && error.is_response() => {
                 self.lifecycles.invalidate(&key.server);
-                self.begin_with(None, key, principal).await?
+                self.open_after_logins(None, key, principal).await?
             }
-            begun => begun?,
+            outcome => outcome?,
         };
         self.lifecycles.insert(key.server.clone(), session.lifecycle());
         Ok(session)
     }
 
-    /// Opens a session with a lifecycle. If a user logs in at the same time, starts again afterwards.
-    async fn begin_with(
+    /// Opens a session. If a login is in progress, waits until it ends, and tries again.
+    async fn open_after_logins(
         &self,
-        known: Option<Lifecycle>,
+        known_lifecycle: Option<Lifecycle>,
         key: &SessionKey,
         principal: &Principal,
     ) -> Result<Session, GatewayError> {
         let mut logins = 0;
         loop {
-            match self.try_begin(known, key, principal).await {
+            match self.open_once(known_lifecycle, key, principal).await {
                 Err(error) if error.is_login_in_progress() && logins < MAX_LOGINS => {
                     logins += 1;
-                    self.identities.logins().ended(key.server.url(), &principal.token_request()).await;
+                    self.identities.logins().wait_until_none(key.server.url(), &principal.token_request()).await;
                 }
-                begun => return begun,
+                outcome => return outcome,
             }
         }
     }
 
-    async fn try_begin(
+    /// Opens a session, in one attempt.
+    async fn open_once(
         &self,
-        known: Option<Lifecycle>,
+        known_lifecycle: Option<Lifecycle>,
         key: &SessionKey,
         principal: &Principal,
     ) -> Result<Session, GatewayError> {
-        let (identities, wanted) = (self.identities.clone(), principal.token_request());
-        let http = Transport::new(identities, &key.server, self.plain_loopback, wanted);
+        let (identities, token_request) = (self.identities.clone(), principal.token_request());
+        let transport = Transport::new(identities, &key.server, self.plain_loopback, token_request);
         let listener = Listener::new(key.clone(), &self.tool_cache);
-        Session::begin(&key.server, http, listener, known).await
+        Session::start(&key.server, transport, listener, known_lifecycle).await
     }
 }

@@ -10,17 +10,20 @@ use rmcp::model::{
 use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
 use tokio::sync::watch;
 
-use super::message::Incoming;
-use crate::authorization::unless_login;
+use super::message::IncomingMessage;
+use crate::authorization::run_until_login;
 
-use super::{EVENTS, Failure, JSON, MAX_ERROR_BYTES, MAX_RESPONSE_BYTES, Reader, SESSION, TransportError, media_type};
+use super::{
+    EVENT_STREAM, EventReader, JSON, MAX_ERROR_BYTES, MAX_RESPONSE_BYTES, McpHttpError, SESSION_HEADER, TransportError,
+    media_type,
+};
 
-/// The time limit for the response to `server/discover`. Some servers without it never respond to what they do not know.
+/// The time limit for the response to `server/discover`. Some servers never respond to unknown requests.
 const DISCOVER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The kind of a posted message.
-pub(super) enum Kind {
-    /// `server/discover`, which servers before MCP 2026-07-28 refuse in many ways.
+pub(super) enum MessageKind {
+    /// `server/discover`. Servers of versions before MCP 2026-07-28 refuse it in different ways.
     Discover(RequestId),
     /// `initialize`, which starts a session.
     Initialize(RequestId),
@@ -29,7 +32,7 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
+impl MessageKind {
     pub(super) fn of(message: &ClientJsonRpcMessage) -> Self {
         let ClientJsonRpcMessage::Request(request) = message else { return Self::Other };
         let id = request.id.clone();
@@ -42,38 +45,38 @@ impl Kind {
 }
 
 /// Reads the response to a message.
-pub(super) async fn read(
-    kind: Kind,
+pub(super) async fn read_response(
+    kind: MessageKind,
     has_session: bool,
     logins: watch::Receiver<usize>,
-    sending: impl Future<Output = Result<Response, TransportError>> + Send,
-) -> Result<StreamableHttpPostResponse, Failure> {
+    response_future: impl Future<Output = Result<Response, TransportError>> + Send,
+) -> Result<StreamableHttpPostResponse, McpHttpError> {
     match kind {
-        Kind::Discover(id) => discovered(id, logins, sending).await,
-        Kind::Initialize(id) => {
-            let response = accepted(sending, false).await?;
-            let granted = response.header(SESSION).map(str::to_owned);
+        MessageKind::Discover(id) => read_discover_response(id, logins, response_future).await,
+        MessageKind::Initialize(id) => {
+            let response = successful_response(response_future, false).await?;
+            let session_id = response.header(SESSION_HEADER).map(str::to_owned);
             let message = match media_type(&response) {
-                EVENTS => whole(response, &id).await?,
-                _ => json(response, &id).await?,
+                EVENT_STREAM => read_stream(response, &id).await?,
+                _ => read_json(response, &id).await?,
             };
-            Ok(StreamableHttpPostResponse::Json(message, granted))
+            Ok(StreamableHttpPostResponse::Json(message, session_id))
         }
-        Kind::Request(id) => {
-            let response = accepted(sending, has_session).await?;
-            let granted = response.header(SESSION).map(str::to_owned);
+        MessageKind::Request(id) => {
+            let response = successful_response(response_future, has_session).await?;
+            let session_id = response.header(SESSION_HEADER).map(str::to_owned);
             match (response.status(), media_type(&response)) {
                 (202 | 204, _) => Ok(StreamableHttpPostResponse::Accepted),
-                (_, EVENTS) => {
-                    Ok(StreamableHttpPostResponse::Sse(Reader::new(response, Some(id)).into_events(), granted))
+                (_, EVENT_STREAM) => {
+                    Ok(StreamableHttpPostResponse::Sse(EventReader::new(response, Some(id)).into_events(), session_id))
                 }
-                _ => Ok(StreamableHttpPostResponse::Json(json(response, &id).await?, granted)),
+                _ => Ok(StreamableHttpPostResponse::Json(read_json(response, &id).await?, session_id)),
             }
         }
-        // The caller expects no response, and the next request shows if the server did not accept this.
-        Kind::Other => match accepted(sending, has_session).await {
+        // The caller expects no response. If the server did not accept the message, the next request shows it.
+        MessageKind::Other => match successful_response(response_future, has_session).await {
             Ok(_) => Ok(StreamableHttpPostResponse::Accepted),
-            Err(Failure::Client(TransportError::Status { status, .. })) if !matches!(status, 401 | 403) => {
+            Err(McpHttpError::Client(TransportError::Status { status, .. })) if !matches!(status, 401 | 403) => {
                 tracing::debug!(status, "the server refused a notification");
                 Ok(StreamableHttpPostResponse::Accepted)
             }
@@ -82,83 +85,84 @@ pub(super) async fn read(
     }
 }
 
-/// Returns a response with a status of success.
-async fn accepted(
-    sending: impl Future<Output = Result<Response, TransportError>> + Send,
+/// Returns a response with a success status, or the error of another status.
+async fn successful_response(
+    response_future: impl Future<Output = Result<Response, TransportError>> + Send,
     has_session: bool,
-) -> Result<Response, Failure> {
-    let response = sending.await.map_err(Failure::Client)?;
+) -> Result<Response, McpHttpError> {
+    let response = response_future.await.map_err(McpHttpError::Client)?;
     match response.status() {
-        404 if has_session => Err(Failure::SessionExpired),
+        404 if has_session => Err(McpHttpError::SessionExpired),
         200..=299 => Ok(response),
-        _ => Err(Failure::Client(TransportError::refusal(response).await)),
+        _ => Err(McpHttpError::Client(TransportError::from_response(response).await)),
     }
 }
 
-/// Returns the response to a request from a JSON body.
-async fn json(response: Response, id: &RequestId) -> Result<ServerJsonRpcMessage, Failure> {
+/// Reads the response to a request from a JSON body.
+async fn read_json(response: Response, id: &RequestId) -> Result<ServerJsonRpcMessage, McpHttpError> {
     match media_type(&response) {
         JSON => {}
-        other => return Err(Failure::UnexpectedContentType(Some(other.to_owned()))),
+        other => return Err(McpHttpError::UnexpectedContentType(Some(other.to_owned()))),
     }
-    let body = response.bytes(MAX_RESPONSE_BYTES).await.map_err(|error| Failure::Client(error.into()))?;
-    let incoming = Incoming::parse(&body);
+    let body = response.bytes(MAX_RESPONSE_BYTES).await.map_err(|error| McpHttpError::Client(error.into()))?;
+    let incoming = IncomingMessage::parse(&body);
     drop(body);
     let message = incoming.and_then(|incoming| {
         incoming.check_id(id)?;
         incoming.decode(Some(id))
     });
-    message.map_err(|problem| Failure::UnexpectedServerResponse(problem.into()))
+    message.map_err(|problem| McpHttpError::UnexpectedServerResponse(problem.into()))
 }
 
-/// Returns the response to a request from a stream.
-async fn whole(response: Response, id: &RequestId) -> Result<ServerJsonRpcMessage, Failure> {
-    let message = Reader::new(response, Some(id.clone())).response().await;
-    message.ok_or_else(|| Failure::UnexpectedServerResponse("the stream ended without the response".into()))
+/// Reads the response to a request from an event stream.
+async fn read_stream(response: Response, id: &RequestId) -> Result<ServerJsonRpcMessage, McpHttpError> {
+    let message = EventReader::new(response, Some(id.clone())).response().await;
+    message.ok_or_else(|| McpHttpError::UnexpectedServerResponse("the stream ended without the response".into()))
 }
 
-/// Returns the response to `server/discover`. Whatever a server without this request responds with becomes an error that
-/// lets the library fall back to `initialize`.
-async fn discovered(
+/// Reads the response to `server/discover`. If the server does not support the request, returns an error after which
+/// the library sends `initialize`.
+async fn read_discover_response(
     id: RequestId,
     logins: watch::Receiver<usize>,
-    sending: impl Future<Output = Result<Response, TransportError>> + Send,
-) -> Result<StreamableHttpPostResponse, Failure> {
-    let asking = async {
-        // The library waits for 10 s only, so that the session is started again after the login.
-        let response = unless_login(logins, sending).await.unwrap_or(Err(TransportError::LoginInProgress));
-        let response = response.map_err(Failure::Client)?;
+    response_future: impl Future<Output = Result<Response, TransportError>> + Send,
+) -> Result<StreamableHttpPostResponse, McpHttpError> {
+    let exchange = async {
+        // The library waits for only 10 s. Therefore, a login ends this attempt, and the session is started again after
+        // it.
+        let response = run_until_login(logins, response_future).await.unwrap_or(Err(TransportError::LoginInProgress));
+        let response = response.map_err(McpHttpError::Client)?;
         match response.status() {
             200..=299 => {}
-            400 | 402 | 404..=428 | 430..=499 | 500 | 501 => return Ok(refused(response, &id).await),
-            _ => return Err(Failure::Client(TransportError::refusal(response).await)),
+            400 | 402 | 404..=428 | 430..=499 | 500 | 501 => return Ok(read_discover_error(response, &id).await),
+            _ => return Err(McpHttpError::Client(TransportError::from_response(response).await)),
         }
         let message = match media_type(&response) {
-            EVENTS => whole(response, &id).await,
-            _ => json(response, &id).await,
+            EVENT_STREAM => read_stream(response, &id).await,
+            _ => read_json(response, &id).await,
         };
         Ok(match message {
             Ok(JsonRpcMessage::Response(response)) if !matches!(response.result, ServerResult::DiscoverResult(_)) => {
-                unknown(&id)
+                discover_unsupported(&id)
             }
             Ok(message) => message,
-            Err(_) => unknown(&id),
+            Err(_) => discover_unsupported(&id),
         })
     };
-    let message = tokio::time::timeout(DISCOVER_TIMEOUT, asking).await;
-    Ok(StreamableHttpPostResponse::Json(message.unwrap_or_else(|_| Ok(unknown(&id)))?, None))
+    let message = tokio::time::timeout(DISCOVER_TIMEOUT, exchange).await;
+    Ok(StreamableHttpPostResponse::Json(message.unwrap_or_else(|_| Ok(discover_unsupported(&id)))?, None))
 }
 
-/// Returns the error of the server, which tells a version that is not supported from a request that is not known.
-async fn refused(response: Response, id: &RequestId) -> ServerJsonRpcMessage {
+/// Returns the error of the server, which distinguishes an unsupported version from an unknown request.
+async fn read_discover_error(response: Response, id: &RequestId) -> ServerJsonRpcMessage {
     let body = response.bytes(MAX_ERROR_BYTES).await.unwrap_or_default();
-    match Incoming::parse(&body).and_then(|incoming| incoming.decode(Some(id))) {
+    match IncomingMessage::parse(&body).and_then(|incoming| incoming.decode(Some(id))) {
         Ok(error @ JsonRpcMessage::Error(_)) => error,
-        _ => unknown(id),
+        _ => discover_unsupported(id),
     }
 }
 
-fn unknown(id: &RequestId) -> ServerJsonRpcMessage {
+fn discover_unsupported(id: &RequestId) -> ServerJsonRpcMessage {
     let error = ErrorData::invalid_request("the server does not support `server/discover`", None);
     ServerJsonRpcMessage::error(error, Some(id.clone()))
 }

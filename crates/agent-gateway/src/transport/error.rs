@@ -2,7 +2,7 @@ use auth_http::{BuildError, HttpError, Response};
 use serde::Deserialize;
 
 use super::MAX_ERROR_BYTES;
-use crate::authorization::{AuthorizationError, Failure};
+use crate::authorization::{AuthorizationError, SendError};
 use crate::credentials::CredentialError;
 
 /// The maximum number of characters of a server message that an error shows.
@@ -25,37 +25,37 @@ pub(crate) enum TransportError {
     Status { status: u16, message: Option<String> },
 }
 
-/// An error response (JSON-RPC 2.0, section 5.1), reduced to its message.
+/// The message of an error response (JSON-RPC 2.0, section 5.1).
 #[derive(Deserialize)]
-struct Complaint {
-    error: Error,
+struct ErrorResponse {
+    error: ErrorObject,
 }
 
 #[derive(Deserialize)]
-struct Error {
+struct ErrorObject {
     message: String,
 }
 
-impl From<Failure> for TransportError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Authorization(error) => Self::Authorization(error),
-            Failure::Http(error) => Self::Http(error),
+impl From<SendError> for TransportError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Authorization(error) => Self::Authorization(error),
+            SendError::Http(error) => Self::Http(error),
         }
     }
 }
 
 impl TransportError {
     /// Maps an error response.
-    pub(super) async fn refusal(response: Response) -> Self {
+    pub(super) async fn from_response(response: Response) -> Self {
         let status = response.status();
         let body = response.bytes(MAX_ERROR_BYTES).await.unwrap_or_default();
-        let complaint = serde_json::from_slice::<Complaint>(&body).ok();
-        Self::Status { status, message: complaint.map(|complaint| shown(&complaint.error.message)) }
+        let error_response = serde_json::from_slice::<ErrorResponse>(&body).ok();
+        Self::Status { status, message: error_response.map(|error_response| sanitize(&error_response.error.message)) }
     }
 }
 
-/// Returns a server's text without control characters, truncated.
-pub(crate) fn shown(text: &str) -> String {
+/// Returns a text of a server, truncated and without control characters.
+pub(crate) fn sanitize(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }

@@ -1,7 +1,7 @@
 //! The connections of one certificate, and the tokens obtained with it.
 //!
-//! A token may be bound to the certificate used to obtain it. Both change together: a request takes both from one
-//! [`Identity`] and keeps it until its end.
+//! A token may be bound to the certificate with which it was obtained. Therefore, a request takes both from one
+//! [`Identity`], and uses this identity until its end.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,12 +15,12 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::TransportError;
-use crate::authorization::{Authorizer, Logins, Parts, Settings};
-use crate::credentials::{CredentialError, CredentialSource, Credentials, Provider};
-use crate::tokens::{Bounded, Grants};
+use crate::authorization::{Authorizer, LoginCounters, Settings, SharedSetup};
+use crate::credentials::{CredentialError, CredentialSource, Credentials, SharedProvider};
+use crate::tokens::{AssertionBoundProvider, GrantProvider};
 
-/// The issuer in the keys of tokens that a provider of the caller obtains. Its identity distinguishes them.
-const PROVIDED: &str = "provided";
+/// The issuer in the token keys of providers of the caller. The identity of each provider distinguishes its keys.
+const PROVIDER_ISSUER: &str = "provided";
 
 /// The connections of one certificate, and its tokens.
 pub(crate) struct Identity {
@@ -34,7 +34,7 @@ pub(crate) struct Identity {
 
 /// The common configuration of all identities.
 #[derive(Clone)]
-pub(crate) struct Setup {
+pub(crate) struct IdentitySetup {
     pub(crate) http: HttpClientBuilder,
     pub(crate) settings: Settings,
 }
@@ -42,15 +42,15 @@ pub(crate) struct Setup {
 /// The current identity. It is replaced when the credentials of the source change.
 pub(crate) struct Identities {
     source: Arc<dyn CredentialSource>,
-    setup: Setup,
+    setup: IdentitySetup,
     interval: Duration,
     /// The identity, and the time of the last read of the source.
     current: RwLock<Option<(Arc<Identity>, Instant)>>,
     /// Locked while a caller reads the source.
-    asking: Mutex<()>,
+    read_lock: Mutex<()>,
 }
 
-impl Setup {
+impl IdentitySetup {
     fn identity(&self, credentials: Credentials) -> Result<Identity, TransportError> {
         let mut http = self.http.clone();
         if let Some(certificate) = &credentials.certificate {
@@ -62,30 +62,31 @@ impl Setup {
         }
         let http = http.build()?;
         let tokens = match (&credentials.provider, &credentials.token_url) {
-            (Some(Provider(provider)), _) => Some(self.tokens_of(provider)?),
-            (None, Some(url)) => Some(self.tokens(&credentials, url, http.clone())),
+            (Some(SharedProvider(provider)), _) => Some(self.provider_tokens(provider)?),
+            (None, Some(url)) => Some(self.oauth_tokens(&credentials, url, http.clone())),
             (None, None) => None,
         };
         let authorizer = credentials.authorization.as_ref().map(|authorization| {
             let public = self.http.clone().with_public_hosts().build()?;
-            let parts = Parts { http: http.clone(), public, settings: self.settings.clone() };
-            Ok::<_, TransportError>(Authorizer::new(authorization, parts))
+            let shared = SharedSetup { http: http.clone(), public, settings: self.settings.clone() };
+            Ok::<_, TransportError>(Authorizer::new(authorization, shared))
         });
         let authorizer = authorizer.transpose()?;
         Ok(Identity { credentials, http, tokens, authorizer })
     }
 
-    /// Returns the tokens of a provider of the caller.
-    fn tokens_of(&self, provider: &Arc<dyn AsyncTokenProvider>) -> Result<TokenSource, TransportError> {
-        let source = self.settings.source(TokenKey::new(PROVIDED), self.bounded(provider.clone()));
+    /// Returns the token source of a provider of the caller.
+    fn provider_tokens(&self, provider: &Arc<dyn AsyncTokenProvider>) -> Result<TokenSource, TransportError> {
+        let source =
+            self.settings.token_source(TokenKey::new(PROVIDER_ISSUER), self.bind_to_assertion(provider.clone()));
         Ok(source.map_err(|error| CredentialError::other("their provider of tokens cannot be used", error))?)
     }
 
-    fn bounded(&self, provider: Arc<dyn AsyncTokenProvider>) -> Bounded {
-        Bounded { provider, clock: self.settings.clock.clone() }
+    fn bind_to_assertion(&self, provider: Arc<dyn AsyncTokenProvider>) -> AssertionBoundProvider {
+        AssertionBoundProvider { provider, clock: self.settings.clock.clone() }
     }
 
-    fn tokens(&self, credentials: &Credentials, token_url: &Url, http: HttpClient) -> TokenSource {
+    fn oauth_tokens(&self, credentials: &Credentials, token_url: &Url, http: HttpClient) -> TokenSource {
         let Credentials { client_id, certificate, resource, .. } = credentials;
         let endpoints = Endpoints::new(token_url.as_str(), token_url.clone());
         let client = OAuthClient::new(http, endpoints, client_id).with_clock(self.settings.clock.clone());
@@ -97,45 +98,46 @@ impl Setup {
             }
             None => (client.clone(), client.token_key()),
         };
-        let grants = self.bounded(Arc::new(Grants::new(&client, credentials)));
+        let grants = self.bind_to_assertion(Arc::new(GrantProvider::new(&client, credentials)));
         #[expect(clippy::expect_used, reason = "there is a cache, and client credentials have an identity")]
-        self.settings.source(key.build(), grants).expect("the parts fit together")
+        self.settings.token_source(key.build(), grants).expect("the parts fit together")
     }
 }
 
 impl Identities {
-    pub(crate) fn new(source: Arc<dyn CredentialSource>, setup: Setup, interval: Duration) -> Self {
-        Self { source, setup, interval, current: RwLock::default(), asking: Mutex::default() }
+    pub(crate) fn new(source: Arc<dyn CredentialSource>, setup: IdentitySetup, interval: Duration) -> Self {
+        Self { source, setup, interval, current: RwLock::default(), read_lock: Mutex::default() }
     }
 
-    /// Returns the identity for a request. Only the first call waits for the source. Later, one caller at a time reads it
-    /// after the interval, and the others use the current identity.
+    /// Returns the identity for a request. Only the first call waits for the source. Later, one caller at a time reads
+    /// it after the interval, and the others use the current identity.
     pub(crate) async fn current(&self) -> Result<Arc<Identity>, TransportError> {
-        let asking = match self.known() {
-            Some((identity, asked)) if asked.elapsed() < self.interval => return Ok(identity),
-            Some((identity, _)) => match self.asking.try_lock() {
-                Ok(asking) => asking,
+        let guard = match self.cached() {
+            Some((identity, read_at)) if read_at.elapsed() < self.interval => return Ok(identity),
+            Some((identity, _)) => match self.read_lock.try_lock() {
+                Ok(guard) => guard,
                 Err(_) => return Ok(identity),
             },
-            None => self.asking.lock().await,
+            None => self.read_lock.lock().await,
         };
-        let current = match self.known() {
-            Some((identity, asked)) if asked.elapsed() < self.interval => Ok(identity),
-            _ => self.ask().await,
+        let current = match self.cached() {
+            Some((identity, read_at)) if read_at.elapsed() < self.interval => Ok(identity),
+            _ => self.read_source().await,
         };
-        drop(asking);
+        drop(guard);
         current
     }
 
-    /// Returns another identity after a request with this one could not be sent; `None` if there is no other.
-    pub(crate) async fn instead_of(&self, failed: &Arc<Identity>) -> Option<Arc<Identity>> {
-        let asking = self.asking.lock().await;
-        let current = match self.known() {
-            Some((identity, _)) if !Arc::ptr_eq(&identity, failed) => Some(identity),
-            _ => self.ask().await.ok(),
+    /// Returns the identity that replaces `unusable`, with which a request could not be sent. Returns `None` if the
+    /// credentials have not changed.
+    pub(crate) async fn replacement_for(&self, unusable: &Arc<Identity>) -> Option<Arc<Identity>> {
+        let guard = self.read_lock.lock().await;
+        let current = match self.cached() {
+            Some((identity, _)) if !Arc::ptr_eq(&identity, unusable) => Some(identity),
+            _ => self.read_source().await.ok(),
         };
-        drop(asking);
-        current.filter(|identity| !Arc::ptr_eq(identity, failed))
+        drop(guard);
+        current.filter(|identity| !Arc::ptr_eq(identity, unusable))
     }
 
     /// Returns the source of the credentials.
@@ -143,30 +145,30 @@ impl Identities {
         &*self.source
     }
 
-    /// Returns the logins of users at the authorization servers of servers.
-    pub(crate) fn logins(&self) -> &Logins {
+    /// Returns the counters of logins in progress.
+    pub(crate) fn logins(&self) -> &LoginCounters {
         &self.setup.settings.logins
     }
 
-    /// Returns the current identity, if one was needed already.
-    pub(crate) fn known(&self) -> Option<(Arc<Identity>, Instant)> {
+    /// Returns the current identity and the time of the last read, if the source was read before.
+    pub(crate) fn cached(&self) -> Option<(Arc<Identity>, Instant)> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the source, and creates a new identity if the credentials changed. If they are unusable, for example
-    /// because a file is being written, the current identity is kept.
-    async fn ask(&self) -> Result<Arc<Identity>, TransportError> {
-        let before = self.known().map(|(identity, _)| identity);
+    /// Reads the source, and creates a new identity if the credentials have changed. If they are unusable, for example
+    /// because a file is being written, the current identity remains in use.
+    async fn read_source(&self) -> Result<Arc<Identity>, TransportError> {
+        let previous = self.cached().map(|(identity, _)| identity);
         let credentials = self.source.credentials().await.map_err(TransportError::from);
-        let made = credentials.and_then(|credentials| match &before {
-            Some(before) if before.credentials == credentials => Ok(before.clone()),
+        let outcome = credentials.and_then(|credentials| match &previous {
+            Some(previous) if previous.credentials == credentials => Ok(previous.clone()),
             _ => self.setup.identity(credentials).map(Arc::new),
         });
-        let identity = match (made, before) {
+        let identity = match (outcome, previous) {
             (Ok(identity), _) => identity,
-            (Err(error), Some(before)) => {
+            (Err(error), Some(previous)) => {
                 tracing::warn!(%error, "cannot use the current credentials; the previous ones remain in use");
-                before
+                previous
             }
             (Err(error), None) => return Err(error),
         };

@@ -1,30 +1,31 @@
 //! A parser of event streams (WHATWG HTML, section 9.2.6).
 //!
-//! The parser of the library ends a stream at a line that the standard ignores: an unknown field, a field without a
-//! colon, a repeated field, or a `retry` that is not a number.
+//! It replaces the parser of the library, which ends a stream at lines that the standard ignores: an unknown field, a
+//! field without a colon, a repeated field, or a `retry` that is not a number.
 
 use std::collections::VecDeque;
 
 use sse_stream::Sse;
 
 /// The byte order mark that may start a stream.
-const MARK: &[u8] = b"\xEF\xBB\xBF";
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// A parser that is fed with the chunks of a stream. Comments are not kept, so that heartbeats need no memory.
+/// A parser for the chunks of a stream. It does not store comments, so that heartbeats need no memory.
 pub(super) struct Parser {
     /// The bytes of the current line, unless it is a comment.
     line: Vec<u8>,
     is_comment: bool,
-    /// The last byte was a carriage return, whose line feed may follow in the next chunk.
-    after_return: bool,
-    is_first: bool,
+    /// True if the last chunk ended with a carriage return. The next chunk may begin with its line feed.
+    after_carriage_return: bool,
+    /// True until the first line ends.
+    is_first_line: bool,
     event: Sse,
     /// The size of the event so far, in bytes.
     size: usize,
     max_size: usize,
 }
 
-/// An event is larger than the maximum.
+/// The error of an event that is larger than the maximum.
 #[derive(Debug)]
 pub(super) struct TooLarge;
 
@@ -33,8 +34,8 @@ impl Parser {
         Self {
             line: Vec::new(),
             is_comment: false,
-            after_return: false,
-            is_first: true,
+            after_carriage_return: false,
+            is_first_line: true,
             event: Sse::default(),
             size: 0,
             max_size,
@@ -43,25 +44,25 @@ impl Parser {
 
     /// Parses a chunk, and appends the events that it completes.
     pub(super) fn push(&mut self, mut chunk: &[u8], events: &mut VecDeque<Sse>) -> Result<(), TooLarge> {
-        if self.after_return && !chunk.is_empty() {
-            self.after_return = false;
+        if self.after_carriage_return && !chunk.is_empty() {
+            self.after_carriage_return = false;
             chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
         }
         while let Some(end) = chunk.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
             self.extend(&chunk[..end])?;
             events.extend(self.end_line()?);
-            let is_return = chunk[end] == b'\r';
+            let is_carriage_return = chunk[end] == b'\r';
             chunk = &chunk[end + 1..];
-            self.after_return = is_return && chunk.is_empty();
-            if is_return {
+            self.after_carriage_return = is_carriage_return && chunk.is_empty();
+            if is_carriage_return {
                 chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
             }
         }
         self.extend(chunk)
     }
 
-    /// Returns the event that the end of the stream completes. The standard discards an event without its empty line,
-    /// but servers omit the line after the last event.
+    /// Returns the event that the end of the stream completes. The standard discards an event without a final empty
+    /// line, but some servers omit the line after the last event.
     pub(super) fn finish(&mut self) -> Option<Sse> {
         let unfinished = self.end_line();
         unfinished.ok().flatten().or_else(|| self.dispatch())
@@ -86,7 +87,11 @@ impl Parser {
             return Ok(None);
         }
         let line = std::mem::take(&mut self.line);
-        let line = if std::mem::take(&mut self.is_first) { line.strip_prefix(MARK).unwrap_or(&line) } else { &line };
+        let line = if std::mem::take(&mut self.is_first_line) {
+            line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line)
+        } else {
+            &line
+        };
         if line.is_empty() {
             return Ok(self.dispatch());
         }
@@ -96,18 +101,18 @@ impl Parser {
         }
         let colon = line.iter().position(|byte| *byte == b':');
         let (name, value) = colon.map_or((line, &[][..]), |colon| (&line[..colon], &line[colon + 1..]));
-        self.field(name, &String::from_utf8_lossy(value.strip_prefix(b" ").unwrap_or(value)));
+        self.set_field(name, &String::from_utf8_lossy(value.strip_prefix(b" ").unwrap_or(value)));
         Ok(None)
     }
 
-    fn field(&mut self, name: &[u8], value: &str) {
+    fn set_field(&mut self, name: &[u8], value: &str) {
         match name {
             b"data" => match &mut self.event.data {
                 Some(data) => {
                     data.push('\n');
                     data.push_str(value);
                 }
-                none => *none = Some(value.to_owned()),
+                empty => *empty = Some(value.to_owned()),
             },
             b"event" => self.event.event = Some(value.to_owned()),
             b"id" if !value.contains('\0') => self.event.id = Some(value.to_owned()),
@@ -130,7 +135,7 @@ mod tests {
     use super::*;
 
     /// Parses a stream in chunks of a size.
-    fn parsed(stream: &[u8], size: usize) -> Vec<Sse> {
+    fn parse(stream: &[u8], size: usize) -> Vec<Sse> {
         let (mut parser, mut events) = (Parser::new(1 << 20), VecDeque::new());
         stream.chunks(size).for_each(|chunk| parser.push(chunk, &mut events).unwrap());
         events.extend(parser.finish());
@@ -149,16 +154,16 @@ mod tests {
         for end in ["\n", "\r\n", "\r"] {
             let stream = text.replace('\n', end);
             for size in 1..=stream.len() {
-                assert_eq!(parsed(stream.as_bytes(), size), expected, "{end:?} in chunks of {size}");
+                assert_eq!(parse(stream.as_bytes(), size), expected, "{end:?} in chunks of {size}");
             }
         }
     }
 
     #[test]
-    fn lines_that_the_standard_ignores_end_nothing() {
+    fn lines_that_the_standard_ignores_do_not_end_the_stream() {
         let stream =
             b"retry: soon\nid: a\0b\nunknown: 1\nnothing\nevent: x\nevent: message\nid: 1\nid: 2\ndata:  \xff\n\n";
-        assert_eq!(parsed(stream, 7), [Sse::default().event("message").id("2").data(" \u{fffd}")]);
+        assert_eq!(parse(stream, 7), [Sse::default().event("message").id("2").data(" \u{fffd}")]);
     }
 
     #[test]

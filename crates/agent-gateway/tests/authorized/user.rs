@@ -1,4 +1,4 @@
-//! A user who fills in the forms of the provider, over HTTP.
+//! A user who submits the forms of the provider over HTTP.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -15,7 +15,7 @@ const PAGE_LIMIT: usize = 1 << 20;
 /// The maximum number of pages and redirects of a login.
 const MAX_STEPS: usize = 20;
 
-/// A user, who logs in with a new browser session each time.
+/// A user who starts a new browser session for each login.
 #[derive(Debug)]
 pub(crate) struct User {
     http: HttpClient,
@@ -29,8 +29,9 @@ impl User {
         Arc::new(Self { http, name, pages: Mutex::default() })
     }
 
-    fn visit(&self, url: &Url) {
-        let session = Session { http: self.http.clone(), name: self.name, cookies: HashMap::new() };
+    /// Logs in at a login page, in the background.
+    fn start_login(&self, url: &Url) {
+        let session = BrowserSession { http: self.http.clone(), name: self.name, cookies: HashMap::new() };
         tokio::spawn(session.log_in(url.clone()));
     }
 }
@@ -39,32 +40,32 @@ impl User {
 impl Interaction for User {
     async fn open(&self, page: &LoginPage) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.pages.lock().unwrap().push(page.clone());
-        self.visit(page.url());
+        self.start_login(page.url());
         Ok(())
     }
 }
 
 /// The browser of a user, for a login without the gateway.
 #[derive(Debug)]
-pub(crate) struct Visiting(pub(crate) Arc<User>);
+pub(crate) struct UserBrowser(pub(crate) Arc<User>);
 
 #[async_trait]
-impl Browser for Visiting {
+impl Browser for UserBrowser {
     async fn open(&self, url: &Url) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.0.visit(url);
+        self.0.start_login(url);
         Ok(())
     }
 }
 
 /// A browser session.
-struct Session {
+struct BrowserSession {
     http: HttpClient,
     name: &'static str,
     cookies: HashMap<String, String>,
 }
 
-impl Session {
-    /// Follows redirects and submits forms until the provider redirects to the listener of the login.
+impl BrowserSession {
+    /// Follows redirects and submits forms until the provider redirects to the callback listener of the client.
     async fn log_in(mut self, mut url: Url) {
         let mut form: Option<String> = None;
         for _ in 0..MAX_STEPS {
@@ -87,7 +88,7 @@ impl Session {
                 "prompt=consent".to_owned()
             });
         }
-        panic!("the login does not end: {url}");
+        panic!("the login did not end after {MAX_STEPS} steps: {url}");
     }
 
     async fn send(&mut self, url: &Url, form: Option<String>) -> Response {

@@ -1,4 +1,5 @@
-//! The conformance scenarios of MCP for clients (npm `@modelcontextprotocol/conformance`), with the example `conformance`.
+//! The conformance scenarios of MCP for clients (npm `@modelcontextprotocol/conformance`). The client is the example
+//! `conformance`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../../../tests/support/needs.rs"]
@@ -10,8 +11,8 @@ mod packages;
 
 use std::process::Command;
 
-const LOCKED: &str = include_str!("../../../../tests/peers/mcp-conformance/package-lock.json");
-/// The scenarios that pass.
+const PACKAGE_LOCK: &str = include_str!("../../../../tests/peers/mcp-conformance/package-lock.json");
+/// The scenarios that pass without failed checks.
 const SCENARIOS: [&str; 8] = [
     "initialize",
     "tools_call",
@@ -22,8 +23,8 @@ const SCENARIOS: [&str; 8] = [
     "json-schema-ref-no-deref",
     "json-schema-2020-12-preservation",
 ];
-/// The scenarios of authorization that pass over every lifecycle.
-const AUTHORIZATION: [&str; 14] = [
+/// The authorization scenarios that pass with every lifecycle.
+const AUTHORIZATION_SCENARIOS: [&str; 14] = [
     "metadata-default",
     "metadata-var1",
     "metadata-var2",
@@ -39,8 +40,8 @@ const AUTHORIZATION: [&str; 14] = [
     "token-endpoint-auth-none",
     "pre-registration",
 ];
-/// Those that pass, and that are about MCP 2026-07-28 only.
-const NEWER_AUTHORIZATION: [&str; 11] = [
+/// The authorization scenarios that exist only for MCP 2026-07-28. They pass.
+const NEW_AUTHORIZATION_SCENARIOS: [&str; 11] = [
     "resource-mismatch",
     "offline-access-scope",
     "offline-access-not-supported",
@@ -53,56 +54,57 @@ const NEWER_AUTHORIZATION: [&str; 11] = [
     "iss-normalized",
     "metadata-issuer-mismatch",
 ];
-/// The scenarios that fail in some check, the number of failed checks, and the reason.
+/// The scenarios with failed checks: the name, the number of failed checks, and the reason.
 const EXCEPTIONS: [(&str, usize, &str); 2] = [
-    ("http-custom-headers", 1, "a null for a boolean is refused before it is sent: arguments are validated"),
-    ("sep-2322-client-request-state", 3, "input of the user is not offered to servers"),
+    ("http-custom-headers", 1, "the client validates arguments and does not send null for a boolean"),
+    ("sep-2322-client-request-state", 3, "the client does not support requests for user input"),
 ];
 
-/// Runs a scenario. Returns the number of failed checks, and the output.
-fn failed(scenario: &str, version: Option<&str>) -> Option<(usize, String)> {
-    let folder = packages::installed("mcp-conformance", LOCKED)?;
+/// Runs a scenario. Returns the number of failed checks and the output, or `None` if the scenarios are not installed.
+fn failed_checks(scenario: &str, version: Option<&str>) -> Option<(usize, String)> {
+    let folder = packages::installed("mcp-conformance", PACKAGE_LOCK)?;
     let example = std::env::current_exe().unwrap();
     let example = example.parent().unwrap().parent().unwrap().join("examples/conformance");
-    assert!(example.exists(), "{} is built with the tests", example.display());
+    assert!(example.exists(), "{} does not exist; it is built with the tests", example.display());
     let mut command = Command::new(packages::node(&folder));
     command.arg(folder.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
     command.args(["client", "--scenario", scenario, "--command", example.to_str().unwrap()]);
     command.args(version.iter().flat_map(|version| ["--spec-version", version]));
-    // Some scenarios write their results.
+    // Some scenarios write files to the current directory.
     let results = tempfile::tempdir().unwrap();
     command.current_dir(results.path());
-    let output = command.output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let line = text.lines().find(|line| line.starts_with("Passed: ")).unwrap_or_else(|| panic!("{scenario}: {text}"));
-    let failed = line.split(", ").find_map(|part| part.strip_suffix(" failed")).unwrap().parse().unwrap();
-    Some((failed, text))
+    let process = command.output().unwrap();
+    let output = format!("{}{}", String::from_utf8_lossy(&process.stdout), String::from_utf8_lossy(&process.stderr));
+    let summary =
+        output.lines().find(|line| line.starts_with("Passed: ")).unwrap_or_else(|| panic!("{scenario}: {output}"));
+    let failure_count = summary.split(", ").find_map(|part| part.strip_suffix(" failed")).unwrap().parse().unwrap();
+    Some((failure_count, output))
 }
 
 #[test]
 fn client_scenarios_pass() {
     for scenario in SCENARIOS {
-        let Some((failed, text)) = failed(scenario, None) else { return };
-        assert_eq!(failed, 0, "{scenario}: {text}");
+        let Some((failure_count, output)) = failed_checks(scenario, None) else { return };
+        assert_eq!(failure_count, 0, "{scenario}: {output}");
     }
 }
 
 #[test]
 fn authorization_scenarios_pass_over_every_lifecycle() {
     for version in ["2025-11-25", "2026-07-28"] {
-        let newer = NEWER_AUTHORIZATION.iter().filter(|_| version == "2026-07-28");
-        for scenario in AUTHORIZATION.iter().chain(newer) {
+        let new_scenarios = NEW_AUTHORIZATION_SCENARIOS.iter().filter(|_| version == "2026-07-28");
+        for scenario in AUTHORIZATION_SCENARIOS.iter().chain(new_scenarios) {
             let scenario = format!("auth/{scenario}");
-            let Some((failed, text)) = failed(&scenario, Some(version)) else { return };
-            assert_eq!(failed, 0, "{scenario}: {text}");
+            let Some((failure_count, output)) = failed_checks(&scenario, Some(version)) else { return };
+            assert_eq!(failure_count, 0, "{scenario}: {output}");
         }
     }
 }
 
 #[test]
-fn client_scenarios_with_exceptions_fail_only_there() {
+fn scenarios_with_exceptions_fail_the_expected_checks() {
     for (scenario, expected, reason) in EXCEPTIONS {
-        let Some((failed, text)) = failed(scenario, None) else { return };
-        assert_eq!(failed, expected, "{scenario} ({reason}): {text}");
+        let Some((failure_count, output)) = failed_checks(scenario, None) else { return };
+        assert_eq!(failure_count, expected, "{scenario} ({reason}): {output}");
     }
 }

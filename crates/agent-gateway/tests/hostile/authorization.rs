@@ -1,12 +1,13 @@
-//! Servers and authorization servers that try to obtain a token or a code, or that cannot be understood. Each part of the
-//! authorization is in order until the one that the name of a case begins with.
+//! Servers and authorization servers that try to obtain a token or a code, or that send malformed responses.
+//!
+//! The name of a case begins with the part of the authorization that is hostile. All earlier parts respond correctly.
 
 mod cases;
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use agent_gateway::{Gateway, Interaction, LoginPage, McpAuthorization, Principal, Server, ToolFilter};
@@ -15,81 +16,88 @@ use auth_http::{HttpClient, Request};
 use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
-use cases::{CASES, HOSTILE};
+use cases::{CASES, HOSTILE_CASES};
 
+use crate::cases::GZIP_BOMB;
 use crate::server::{self, ReceivedRequest, Reply};
-use crate::{check, client, error_text, port, run};
+use crate::{assert_typed_errors, describe_gateway_error, run_as_client, run_client, server_port};
 
-/// The number of requests that no case may exceed.
+/// The maximum number of requests of a case.
 const MAX_REQUESTS: usize = 40;
-/// The time that the user has, which only the cases without an answer take.
+/// The time limit of a login. Only cases without a valid redirect to the client reach it.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time limit of a list, on a busy machine. No case reaches it: every server responds or closes the
+/// connection.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Returns the response to a request of a case. `elsewhere` is the port of a server that must get no request.
-fn reply(asked: &ReceivedRequest<'_>, elsewhere: u16) -> Reply {
-    let (path, query) = asked.path.split_once('?').unwrap_or((asked.path, ""));
-    let base = format!("http://{}", asked.headers["host"]);
-    let site = Site { case: asked.case, base, elsewhere: format!("http://127.0.0.1:{elsewhere}") };
-    let part = path.strip_prefix("/.well-known/");
-    match (part.and_then(|part| part.split('/').next()), path.rsplit('/').next()) {
-        (Some("oauth-protected-resource"), _) => site.resource(),
-        (Some("oauth-authorization-server"), _) => site.issuer(),
-        (Some(_), _) => Reply::Head(404, String::new()),
-        (None, Some("register")) => site.client(),
-        (None, Some("authorize")) => site.login(query),
-        (None, Some("redeem")) => site.token(),
-        _ => site.server(asked),
+/// Returns the response to a request of a case. `other_port` is the port of another server, which must get no request.
+fn reply(request: &ReceivedRequest<'_>, other_port: u16) -> Reply {
+    let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
+    let base = format!("http://{}", request.headers["host"]);
+    let responder = CaseResponder { case: request.case, base, other_server: format!("http://127.0.0.1:{other_port}") };
+    let metadata_path = path.strip_prefix("/.well-known/");
+    match (metadata_path.and_then(|path| path.split('/').next()), path.rsplit('/').next()) {
+        (Some("oauth-protected-resource"), _) => responder.server_metadata(),
+        (Some("oauth-authorization-server"), _) => responder.issuer_metadata(),
+        (Some(_), _) => Reply::NoBody(404, String::new()),
+        (None, Some("register")) => responder.registration(),
+        (None, Some("authorize")) => responder.login_redirect(query),
+        (None, Some("redeem")) => responder.token_response(),
+        _ => responder.mcp_response(request),
     }
 }
 
-struct Site<'a> {
+/// The server of a case and its authorization server.
+struct CaseResponder<'a> {
     case: &'a str,
+    /// The URL of the server.
     base: String,
-    elsewhere: String,
+    /// The URL of a server that must get no request.
+    other_server: String,
 }
 
-impl Site<'_> {
-    fn url(&self, last: &str) -> String {
-        format!("{}/mcp/{}{last}", self.base, self.case)
+impl CaseResponder<'_> {
+    /// Returns the URL of the server of the case, followed by `suffix`.
+    fn url(&self, suffix: &str) -> String {
+        format!("{}/mcp/{}{suffix}", self.base, self.case)
     }
 
-    /// Returns a response without a valid document, for the case `{part}-{kind}`.
-    fn odd(&self, part: &str) -> Option<Reply> {
-        let kind = self.case.strip_prefix(part)?.strip_prefix('-')?;
+    /// Returns the malformed response of the case `{document}-{kind}`, or `None` if the case is about something else.
+    fn malformed_response(&self, document: &str) -> Option<Reply> {
+        let kind = self.case.strip_prefix(document)?.strip_prefix('-')?;
         let json = "content-type: application/json\r\n";
         Some(match kind {
-            "missing" => Reply::Head(404, String::new()),
+            "missing" => Reply::NoBody(404, String::new()),
             "html" => Reply::Raw(200, "content-type: text/html\r\n", b"<html>canary".to_vec()),
             "list" => Reply::Json(json!([])),
             "cut" => Reply::Raw(200, json, b"{\"resource\": \"canary".to_vec()),
             "deep" => Reply::Text(format!("{{\"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000))),
             "large" => Reply::Text(format!("{{\"x\": \"{}\"}}", "x".repeat(4 * 1024 * 1024))),
             "endless" => Reply::Endless("application/json", "{".to_owned(), vec![b' '; 4096]),
-            "gzip" => Reply::Raw(
-                200,
-                "content-type: application/json\r\ncontent-encoding: gzip\r\n",
-                crate::cases::gzip_bomb(),
-            ),
-            "redirect" => Reply::Head(307, format!("location: {}/elsewhere\r\n", self.elsewhere)),
-            "server-error" => Reply::Head(503, String::new()),
+            "gzip" => {
+                Reply::Raw(200, "content-type: application/json\r\ncontent-encoding: gzip\r\n", GZIP_BOMB.clone())
+            }
+            "redirect" => Reply::NoBody(307, format!("location: {}/elsewhere\r\n", self.other_server)),
+            "server-error" => Reply::NoBody(503, String::new()),
             "silent" => Reply::Close,
             _ => return None,
         })
     }
 
-    fn resource(&self) -> Reply {
-        if let Some(odd) = self.odd("resource") {
-            return odd;
+    /// Returns the metadata of the server.
+    fn server_metadata(&self) -> Reply {
+        if let Some(malformed) = self.malformed_response("resource") {
+            return malformed;
         }
-        let (own, issuer) = (self.url(""), self.url(""));
+        let (own_url, issuer) = (self.url(""), self.url(""));
         let resource = match self.case {
-            "resource-other-origin" => json!(format!("{}/mcp/{}", self.elsewhere, self.case)),
+            "resource-other-origin" => json!(format!("{}/mcp/{}", self.other_server, self.case)),
             "resource-other-path" => json!(format!("{}/mcp/other", self.base)),
             "resource-longer-path" => json!(self.url("/1")),
             "resource-prefix" | "challenge-prefix" => json!(format!("{}/mcp", self.base)),
-            "resource-user" => json!(own.replace("//", "//canary@")),
+            "resource-user" => json!(own_url.replace("//", "//canary@")),
             "resource-number" => json!(7),
-            _ => json!(own),
+            _ => json!(own_url),
         };
         let issuers = match self.case {
             "resource-no-issuer" => json!([]),
@@ -107,9 +115,10 @@ impl Site<'_> {
         Reply::Json(json!({ "resource": resource, "authorization_servers": issuers, "scopes_supported": scopes }))
     }
 
-    fn issuer(&self) -> Reply {
-        if let Some(odd) = self.odd("issuer") {
-            return odd;
+    /// Returns the metadata of the authorization server.
+    fn issuer_metadata(&self) -> Reply {
+        if let Some(malformed) = self.malformed_response("issuer") {
+            return malformed;
         }
         let mut document = json!({
             "issuer": self.url(""),
@@ -133,7 +142,7 @@ impl Site<'_> {
             "issuer-endpoint-script" => ("authorization_endpoint", json!("javascript:alert(1)")),
             "issuer-mixes-up" => {
                 document["authorization_response_iss_parameter_supported"] = json!(false);
-                ("token_endpoint", json!(format!("{}/redeem", self.elsewhere)))
+                ("token_endpoint", json!(format!("{}/redeem", self.other_server)))
             }
             "client-none" => ("registration_endpoint", Value::Null),
             "client-plain" => ("registration_endpoint", json!("http://issuer.test/register")),
@@ -143,9 +152,10 @@ impl Site<'_> {
         Reply::Json(document)
     }
 
-    fn client(&self) -> Reply {
-        if let Some(odd) = self.odd("client") {
-            return odd;
+    /// Returns the response to the registration of a client.
+    fn registration(&self) -> Reply {
+        if let Some(malformed) = self.malformed_response("client") {
+            return malformed;
         }
         let client = match self.case {
             "client-refused" => {
@@ -164,8 +174,8 @@ impl Site<'_> {
         Reply::Json(client)
     }
 
-    /// Redirects the user to the listener of the client.
-    fn login(&self, query: &str) -> Reply {
+    /// Redirects the user to the callback listener of the client.
+    fn login_redirect(&self, query: &str) -> Reply {
         let form: HashMap<String, String> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let mut redirect: Url = form["redirect_uri"].parse().unwrap();
         let state = if self.case == "login-other-state" { "other" } else { &form["state"] };
@@ -177,17 +187,18 @@ impl Site<'_> {
         let outcome = match self.case {
             "login-denied" => Some(("error", "access_denied")),
             "login-no-code" => None,
-            "login-ignored" => return Reply::Head(404, String::new()),
+            "login-ignored" => return Reply::NoBody(404, String::new()),
             _ => Some(("code", "canary-code")),
         };
         redirect.query_pairs_mut().append_pair("state", state);
         redirect.query_pairs_mut().extend_pairs(issuer.iter().map(|issuer| ("iss", issuer))).extend_pairs(outcome);
-        Reply::Head(302, format!("location: {redirect}\r\n"))
+        Reply::NoBody(302, format!("location: {redirect}\r\n"))
     }
 
-    fn token(&self) -> Reply {
-        if let Some(odd) = self.odd("token") {
-            return odd;
+    /// Returns the response to a token request.
+    fn token_response(&self) -> Reply {
+        if let Some(malformed) = self.malformed_response("token") {
+            return malformed;
         }
         match self.case {
             "token-other-type" => Reply::Json(json!({ "access_token": "canary-token", "token_type": "mac" })),
@@ -200,10 +211,11 @@ impl Site<'_> {
         }
     }
 
-    fn server(&self, asked: &ReceivedRequest<'_>) -> Reply {
-        if !asked.headers.contains_key("authorization") || self.case == "use-rejected" {
+    /// Returns the response of the MCP server.
+    fn mcp_response(&self, request: &ReceivedRequest<'_>) -> Reply {
+        if !request.headers.contains_key("authorization") || self.case == "use-rejected" {
             let challenge = match self.case {
-                "challenge-elsewhere" => format!(" resource_metadata=\"{}/elsewhere\"", self.elsewhere),
+                "challenge-elsewhere" => format!(" resource_metadata=\"{}/elsewhere\"", self.other_server),
                 "challenge-prefix" => {
                     format!(" resource_metadata=\"{}/.well-known/oauth-protected-resource/x\"", self.base)
                 }
@@ -211,19 +223,19 @@ impl Site<'_> {
                 "challenge-scope-quote" => " scope=\"read\\\"\"".to_owned(),
                 _ => String::new(),
             };
-            return Reply::Head(401, format!("www-authenticate: Bearer{challenge}\r\n"));
+            return Reply::NoBody(401, format!("www-authenticate: Bearer{challenge}\r\n"));
         }
         let scope = match self.case {
-            "use-redirect" => return Reply::Head(307, format!("location: {}/elsewhere\r\n", self.elsewhere)),
+            "use-redirect" => return Reply::NoBody(307, format!("location: {}/elsewhere\r\n", self.other_server)),
             "use-scopes" => ", scope=\"read\"".to_owned(),
-            "use-more-scopes" => format!(", scope=\"more-{}\"", asked.earlier),
+            "use-more-scopes" => format!(", scope=\"more-{}\"", request.earlier_count),
             _ => String::new(),
         };
-        Reply::Head(403, format!("www-authenticate: Bearer error=\"insufficient_scope\"{scope}\r\n"))
+        Reply::NoBody(403, format!("www-authenticate: Bearer error=\"insufficient_scope\"{scope}\r\n"))
     }
 }
 
-/// A user who opens the page and follows one redirect.
+/// A user who opens the login page and follows one redirect.
 #[derive(Debug)]
 struct User(HttpClient);
 
@@ -241,25 +253,26 @@ impl Interaction for User {
     }
 }
 
-/// Lists the tools of the server of a case twice. Returns the errors, and whether the first one is that of a hostile server.
-async fn errors(port: u16, case: &str) -> Value {
+/// Lists the tools of the server of a case twice. Returns the errors, each with its properties.
+async fn list_errors(port: u16, case: &str) -> Value {
     let http = HttpClient::builder().with_plain_loopback().build().unwrap();
     let authorization = McpAuthorization::new(Arc::new(User(http))).with_login_timeout(LOGIN_TIMEOUT);
     let url = format!("http://127.0.0.1:{port}/mcp/{case}").parse().unwrap();
-    let gateway = Gateway::builder(authorization, vec![Server::new(url, case)]).with_plain_loopback().build();
+    let gateway = Gateway::builder(authorization, vec![Server::new(url, case)]);
+    let gateway = gateway.with_plain_loopback().with_discovery_timeout(DISCOVERY_TIMEOUT).build();
     let mut errors = Vec::new();
     for _ in 0..2 {
-        let found = gateway.list_tools(&Principal::System, &ToolFilter::new()).await.unwrap();
-        for error in &found.errors {
-            let mut shown = error_text(case, error);
+        let listing = gateway.list_tools(&Principal::System, &ToolFilter::new()).await.unwrap();
+        for error in &listing.errors {
+            let mut entry = describe_gateway_error(case, error);
             let is_typed =
                 error.authorization_error().is_some() || (case == "use-redirect" && error.status() == Some(307));
             let is_hostile = error.authorization_error().is_some_and(agent_gateway::AuthorizationError::is_hostile);
-            shown.as_object_mut().unwrap().extend(Map::from_iter([
+            entry.as_object_mut().unwrap().extend(Map::from_iter([
                 ("typed".to_owned(), json!(is_typed)),
                 ("hostile".to_owned(), json!(is_hostile)),
             ]));
-            errors.push(shown);
+            errors.push(entry);
         }
     }
     Value::Array(errors)
@@ -268,31 +281,32 @@ async fn errors(port: u16, case: &str) -> Value {
 #[test]
 fn hostile_authorization_servers_get_neither_code_nor_token() {
     const TEST: &str = "authorization::hostile_authorization_servers_get_neither_code_nor_token";
-    if let Some(port) = port() {
-        return run(async { errors(port, &std::env::var(crate::CASE).unwrap()).await });
+    if let Some(port) = server_port() {
+        return run_as_client(async { list_errors(port, &std::env::var(crate::CASE_VARIABLE).unwrap()).await });
     }
-    let seen_elsewhere = Arc::new(AtomicUsize::new(0));
-    let counter = seen_elsewhere.clone();
-    let elsewhere = server::start(move |_| {
-        counter.fetch_add(1, Ordering::SeqCst);
-        Reply::Head(404, String::new())
+    LazyLock::force(&GZIP_BOMB);
+    let other_server_requests = Arc::new(AtomicUsize::new(0));
+    let request_counter = other_server_requests.clone();
+    let other_port = server::start(move |_| {
+        request_counter.fetch_add(1, Ordering::SeqCst);
+        Reply::NoBody(404, String::new())
     });
-    let work = |cases: &[&str]| {
+    let run_cases = |cases: &[&str]| {
         for case in cases {
             let requests = Arc::new(AtomicUsize::new(0));
-            let counter = requests.clone();
-            let port = server::start(move |asked| {
-                counter.fetch_add(1, Ordering::SeqCst);
-                reply(asked, elsewhere)
+            let request_counter = requests.clone();
+            let port = server::start(move |request| {
+                request_counter.fetch_add(1, Ordering::SeqCst);
+                reply(request, other_port)
             });
-            let result = client(TEST, port, case);
-            check(case, &result);
+            let result = run_client(TEST, port, case);
+            assert_typed_errors(case, &result);
             assert_eq!(result["result"].as_array().unwrap().len(), 2, "{case}: {result}");
             assert!(
                 result["result"].as_array().unwrap().iter().all(|error| error["typed"] == true),
                 "{case}: {result}"
             );
-            let is_hostile = HOSTILE.iter().any(|hostile| case == hostile);
+            let is_hostile = HOSTILE_CASES.contains(case);
             assert_eq!(result["result"][0]["hostile"], is_hostile, "{case}: {result}");
             let requests = requests.load(Ordering::SeqCst);
             assert!(requests <= MAX_REQUESTS, "{case}: {requests} requests");
@@ -300,8 +314,8 @@ fn hostile_authorization_servers_get_neither_code_nor_token() {
     };
     std::thread::scope(|scope| {
         for cases in CASES.chunks(CASES.len().div_ceil(4)) {
-            scope.spawn(|| work(cases));
+            scope.spawn(|| run_cases(cases));
         }
     });
-    assert_eq!(seen_elsewhere.load(Ordering::SeqCst), 0, "a request was sent to another server");
+    assert_eq!(other_server_requests.load(Ordering::SeqCst), 0, "a request was sent to another server");
 }

@@ -1,11 +1,11 @@
-//! The corpus of agent cards: what agents respond with that no agent should.
+//! A corpus of hostile responses to requests for agent cards.
 
 use serde_json::{Value, json};
 
-use crate::cases::gzip_bomb;
+use crate::cases::GZIP_BOMB;
 use crate::server::{ReceivedRequest, Reply};
 
-/// The cases.
+/// All cases.
 pub(crate) const CASES: &[&str] = &[
     // Responses.
     "silent",
@@ -75,24 +75,25 @@ pub(crate) const CASES: &[&str] = &[
 const JSON: &str = "content-type: application/json\r\n";
 
 /// Returns the response of the agent of a case.
-pub(crate) fn reply(asked: &ReceivedRequest<'_>) -> Reply {
-    let first = asked.case.split('-').next().unwrap_or_default();
-    match (first, asked.method) {
+pub(crate) fn reply(request: &ReceivedRequest<'_>) -> Reply {
+    let case_group = request.case.split('-').next().unwrap_or_default();
+    match (case_group, request.method) {
         (_, "token") => Reply::Nothing,
         ("good", _) => {
-            let mut card = card(asked);
+            let mut card = valid_card(request);
             card["name"] = json!("Good");
             Reply::Json(card)
         }
-        ("size", _) => size(asked),
-        ("document", _) => document(asked),
-        ("origin" | "url" | "field" | "name" | "skill", _) => Reply::Json(flawed(asked)),
-        _ => response(asked),
+        ("size", _) => oversized_response(request),
+        ("document", _) => malformed_document(request),
+        ("origin" | "url" | "field" | "name" | "skill", _) => Reply::Json(flawed_card(request)),
+        _ => unexpected_response(request),
     }
 }
 
-fn card(asked: &ReceivedRequest<'_>) -> Value {
-    let url = format!("http://{}/", asked.headers["host"]);
+/// Returns a valid card.
+fn valid_card(request: &ReceivedRequest<'_>) -> Value {
+    let url = format!("http://{}/", request.headers["host"]);
     json!({
         "name": "canary", "description": "canary", "version": "1", "capabilities": {},
         "supportedInterfaces": [{ "url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0" }],
@@ -101,10 +102,11 @@ fn card(asked: &ReceivedRequest<'_>) -> Value {
     })
 }
 
-fn response(asked: &ReceivedRequest<'_>) -> Reply {
+/// Returns a response with an unexpected status, redirect or content type, or none.
+fn unexpected_response(request: &ReceivedRequest<'_>) -> Reply {
     let raw = |status, headers, body: &[u8]| Reply::Raw(status, headers, body.to_vec());
-    let body = card(asked).to_string().into_bytes();
-    match asked.case {
+    let body = valid_card(request).to_string().into_bytes();
+    match request.case {
         "silent" => Reply::Nothing,
         "closed" => Reply::Close,
         "status" => raw(403, JSON, br#"{"error": {"message": "canary"}}"#),
@@ -118,7 +120,7 @@ fn response(asked: &ReceivedRequest<'_>) -> Reply {
         "redirect-cookie" => raw(303, "location: https://u:canary@elsewhere.test/\r\nset-cookie: a=b\r\n", b""),
         "type-html" => raw(200, "content-type: text/html\r\n", b"<html>canary"),
         "type-none" => Reply::Raw(200, "", body),
-        "type-events" => Reply::Events(format!("data: {}\n\n", card(asked))),
+        "type-events" => Reply::Events(format!("data: {}\n\n", valid_card(request))),
         _ => {
             let header = Box::leak(format!("content-type: text/{}\r\n", "x".repeat(10_000)).into_boxed_str());
             Reply::Raw(200, header, body)
@@ -126,12 +128,13 @@ fn response(asked: &ReceivedRequest<'_>) -> Reply {
     }
 }
 
-fn size(asked: &ReceivedRequest<'_>) -> Reply {
-    let mut card = card(asked);
-    match asked.case {
+/// Returns a response that exceeds a limit.
+fn oversized_response(request: &ReceivedRequest<'_>) -> Reply {
+    let mut card = valid_card(request);
+    match request.case {
         "size-card" => card["description"] = json!("x".repeat(2 * 1024 * 1024)),
         "size-gzip" => {
-            return Reply::Raw(200, "content-type: application/json\r\ncontent-encoding: gzip\r\n", gzip_bomb());
+            return Reply::Raw(200, "content-type: application/json\r\ncontent-encoding: gzip\r\n", GZIP_BOMB.clone());
         }
         "size-endless" => return Reply::Endless("application/json", "{".to_owned(), vec![b' '; 4096]),
         "size-header" => {
@@ -142,8 +145,8 @@ fn size(asked: &ReceivedRequest<'_>) -> Reply {
             return Reply::Raw(200, "content-type: application/json\r\ncontent-length: 9000\r\nx: ", b"{".to_vec());
         }
         "size-deep" => {
-            let deep = format!("{{\"name\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
-            return Reply::Text(deep);
+            let nested_arrays = format!("{{\"name\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+            return Reply::Text(nested_arrays);
         }
         "size-objects" => return Reply::Text(format!("{{\"skills\": [{}{{}}]}}", "{\"a\":1},".repeat(120_000))),
         "size-skills" => card["skills"] = json!(vec![card["skills"][0].clone(); 5000]),
@@ -153,12 +156,13 @@ fn size(asked: &ReceivedRequest<'_>) -> Reply {
     Reply::Json(card)
 }
 
-fn document(asked: &ReceivedRequest<'_>) -> Reply {
-    let text = card(asked).to_string();
+/// Returns a response whose body is not a JSON object.
+fn malformed_document(request: &ReceivedRequest<'_>) -> Reply {
+    let text = valid_card(request).to_string();
     Reply::Raw(
         200,
         JSON,
-        match asked.case {
+        match request.case {
             "document-text" => b"\"canary\"".to_vec(),
             "document-list" => format!("[{text}]").into_bytes(),
             "document-null" => b"null".to_vec(),
@@ -169,16 +173,17 @@ fn document(asked: &ReceivedRequest<'_>) -> Reply {
     )
 }
 
-fn flawed(asked: &ReceivedRequest<'_>) -> Value {
-    let mut card = card(asked);
-    let own = card["supportedInterfaces"][0]["url"].as_str().unwrap().to_owned();
-    let mut interface = |url: Value| card["supportedInterfaces"][0]["url"] = url;
-    match asked.case {
-        "origin-host" => interface(json!("https://elsewhere.test/canary")),
-        "origin-port" => interface(json!("http://127.0.0.1:1/")),
-        "origin-scheme" => interface(json!(own.replace("http://", "https://"))),
-        "origin-user" => interface(json!(own.replace("http://", "http://127.0.0.1@elsewhere.test:1/"))),
-        "origin-suffix" => interface(json!("http://127.0.0.1.elsewhere.test/")),
+/// Returns a card with the flaw of the case.
+fn flawed_card(request: &ReceivedRequest<'_>) -> Value {
+    let mut card = valid_card(request);
+    let own_url = card["supportedInterfaces"][0]["url"].as_str().unwrap().to_owned();
+    let mut set_interface_url = |url: Value| card["supportedInterfaces"][0]["url"] = url;
+    match request.case {
+        "origin-host" => set_interface_url(json!("https://elsewhere.test/canary")),
+        "origin-port" => set_interface_url(json!("http://127.0.0.1:1/")),
+        "origin-scheme" => set_interface_url(json!(own_url.replace("http://", "https://"))),
+        "origin-user" => set_interface_url(json!(own_url.replace("http://", "http://127.0.0.1@elsewhere.test:1/"))),
+        "origin-suffix" => set_interface_url(json!("http://127.0.0.1.elsewhere.test/")),
         "origin-second" => {
             let second =
                 json!({ "url": "https://elsewhere.test/", "protocolBinding": "GRPC", "protocolVersion": "1.0" });
@@ -187,15 +192,15 @@ fn flawed(asked: &ReceivedRequest<'_>) -> Value {
         "origin-legacy" => card["url"] = json!("https://elsewhere.test/"),
         "origin-additional" => {
             card.as_object_mut().unwrap().remove("supportedInterfaces");
-            card["url"] = json!(own);
+            card["url"] = json!(own_url);
             card["additionalInterfaces"] = json!([{ "url": "https://elsewhere.test/", "transport": "GRPC" }]);
         }
-        "url-relative" => interface(json!("/canary")),
-        "url-data" => interface(json!("data:text/plain,canary")),
-        "url-file" => interface(json!("file:///etc/passwd")),
-        "url-empty" => interface(json!("")),
-        "url-number" => interface(json!(7)),
-        "url-long" => interface(json!(format!("{own}{}", "x".repeat(100_000)))),
+        "url-relative" => set_interface_url(json!("/canary")),
+        "url-data" => set_interface_url(json!("data:text/plain,canary")),
+        "url-file" => set_interface_url(json!("file:///etc/passwd")),
+        "url-empty" => set_interface_url(json!("")),
+        "url-number" => set_interface_url(json!(7)),
+        "url-long" => set_interface_url(json!(format!("{own_url}{}", "x".repeat(100_000)))),
         "name-control" => card["name"] = json!("red\u{1b}[31m"),
         "name-object" => card["name"] = json!({ "canary": 1 }),
         "skill-id" => card["skills"][0]["id"] = json!(""),

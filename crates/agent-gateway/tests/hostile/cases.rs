@@ -1,12 +1,15 @@
-//! The corpus of responses that violate the protocol.
+//! A corpus of responses that violate the protocol or exceed a limit.
+
+use std::io::Write;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
 use crate::server::{ReceivedRequest, Reply};
 
-/// The cases. Those that begin with `call-` are about the call of a tool, all others about its list.
+/// All cases. The names of cases about the call of a tool begin with `call-`. All other cases are about the tool list.
 pub(crate) const CASES: &[&str] = &[
-    // Metadata: the start.
+    // The start: `server/discover` and `initialize`.
     "start-html",
     "start-batch",
     "start-null",
@@ -92,35 +95,36 @@ pub(crate) const CASES: &[&str] = &[
 
 /// Returns the response of the server of a case.
 pub(crate) fn reply(request: &ReceivedRequest<'_>) -> Reply {
-    let first = request.case.split('-').next().unwrap_or_default();
-    match (first, request.method) {
+    let case_group = request.case.split('-').next().unwrap_or_default();
+    match (case_group, request.method) {
         (_, "token") => Reply::Nothing,
         (_, "GET" | "DELETE") if request.case != "events-resume-forever" => Reply::Raw(405, "", Vec::new()),
-        ("start", _) => start(request),
+        ("start", _) => start_response(request),
         (_, "server/discover") => Reply::Raw(400, "", Vec::new()),
-        (_, "initialize") => initialized(request),
+        (_, "initialize") => initialize_response(request),
         (_, "notifications/initialized") => Reply::Raw(202, "", Vec::new()),
-        ("events", _) => events(request),
-        ("cursor", _) => cursor(request),
-        ("schema", _) => request.tools(&json!([tool("good"), invalid_schema(request.case)])),
-        ("size", _) => size(request),
-        ("name", _) => name(request),
-        (_, "tools/list") => request.tools(&json!([callable(request.case)])),
-        _ => call(request),
+        ("events", _) => event_stream(request),
+        ("cursor", _) => tool_page(request),
+        ("schema", _) => request.tools(&json!([tool("good"), tool_with_invalid_schema(request.case)])),
+        ("size", _) => oversized_response(request),
+        ("name", _) => tools_with_invalid_name(request),
+        (_, "tools/list") => request.tools(&json!([callable_tool(request.case)])),
+        _ => call_response(request),
     }
 }
 
+/// Returns the entry of a valid tool.
 fn tool(name: &str) -> Value {
     json!({ "name": name, "inputSchema": { "type": "object" } })
 }
 
-fn initialized(request: &ReceivedRequest<'_>) -> Reply {
+fn initialize_response(request: &ReceivedRequest<'_>) -> Reply {
     Reply::Json(request.result(&json!({
         "protocolVersion": "2025-06-18", "capabilities": { "tools": {} }, "serverInfo": { "name": "s", "version": "1" },
     })))
 }
 
-fn start(request: &ReceivedRequest<'_>) -> Reply {
+fn start_response(request: &ReceivedRequest<'_>) -> Reply {
     let is_discover = request.method == "server/discover";
     match request.case {
         "start-discovers-wrong" if is_discover => Reply::Json(request.result(&json!({ "supportedVersions": 7 }))),
@@ -156,7 +160,7 @@ fn start(request: &ReceivedRequest<'_>) -> Reply {
     }
 }
 
-fn events(request: &ReceivedRequest<'_>) -> Reply {
+fn event_stream(request: &ReceivedRequest<'_>) -> Reply {
     let endless = |part: &[u8]| Reply::Endless("text/event-stream", String::new(), part.to_vec());
     let text = |text: &str| Reply::Events(text.to_owned());
     let response = request.result(&json!({ "tools": [] }));
@@ -185,32 +189,33 @@ fn events(request: &ReceivedRequest<'_>) -> Reply {
     }
 }
 
-fn cursor(request: &ReceivedRequest<'_>) -> Reply {
+fn tool_page(request: &ReceivedRequest<'_>) -> Reply {
     let page =
         |tools: Value, cursor: Value| Reply::Json(request.result(&json!({ "tools": tools, "nextCursor": cursor })));
-    let number = request.earlier;
+    let page_number = request.earlier_count;
     match request.case {
-        "cursor-same" => page(json!([tool(&format!("t{number}"))]), json!("again")),
-        "cursor-alternates" => page(json!([tool(&format!("t{number}"))]), json!((number % 2).to_string())),
-        "cursor-without-tools" => page(json!([]), json!(number.to_string())),
+        "cursor-same" => page(json!([tool(&format!("t{page_number}"))]), json!("again")),
+        "cursor-alternates" => page(json!([tool(&format!("t{page_number}"))]), json!((page_number % 2).to_string())),
+        "cursor-without-tools" => page(json!([]), json!(page_number.to_string())),
         "cursor-endless-tools" => {
-            let tools: Vec<_> = (0..1000).map(|tool_number| tool(&format!("t{number}-{tool_number}"))).collect();
-            page(json!(tools), json!(number.to_string()))
+            let tools: Vec<_> = (0..1000).map(|tool_number| tool(&format!("t{page_number}-{tool_number}"))).collect();
+            page(json!(tools), json!(page_number.to_string()))
         }
         "cursor-large" => page(json!([tool("a")]), json!("c".repeat(1024 * 1024))),
-        "cursor-number" => page(json!([tool("a")]), json!(number)),
-        _ => page(json!([tool("a")]), json!(number.to_string())),
+        "cursor-number" => page(json!([tool("a")]), json!(page_number)),
+        _ => page(json!([tool("a")]), json!(page_number.to_string())),
     }
 }
 
-fn invalid_schema(case: &str) -> Value {
+/// Returns the entry of a tool with the invalid schema or annotation of the case.
+fn tool_with_invalid_schema(case: &str) -> Value {
     let mut tool = tool("flawed");
     match case {
         "schema-missing" => tool = json!({ "name": "flawed" }),
         "schema-text" => tool["inputSchema"] = json!("object"),
         "schema-list" => tool["inputSchema"] = json!([]),
         "schema-null" => tool["inputSchema"] = Value::Null,
-        "schema-deep" => tool["inputSchema"] = deep(150),
+        "schema-deep" => tool["inputSchema"] = nested_schema(150),
         "schema-output-list" => tool["outputSchema"] = json!([]),
         "schema-hint" => tool["annotations"] = json!({ "readOnlyHint": "yes" }),
         "schema-annotations" => tool["annotations"] = json!(["readOnlyHint"]),
@@ -219,11 +224,13 @@ fn invalid_schema(case: &str) -> Value {
     tool
 }
 
-fn deep(levels: usize) -> Value {
+/// Returns a schema with this number of nested levels.
+fn nested_schema(levels: usize) -> Value {
     (0..levels).fold(json!({}), |schema, _| json!({ "properties": { "a": schema } }))
 }
 
-fn callable(case: &str) -> Value {
+/// Returns the tool of a case about calls. Some have a schema that is expensive to evaluate.
+fn callable_tool(case: &str) -> Value {
     let mut tool = tool("it");
     match case {
         "call-schema-loop" => tool["inputSchema"] = json!({ "type": "object", "$ref": "#" }),
@@ -240,28 +247,30 @@ fn callable(case: &str) -> Value {
             let pattern = json!({ "type": "string", "pattern": "^((a+)+)+(?!b)$" });
             tool["inputSchema"] = json!({ "type": "object", "properties": { "text": pattern } });
         }
-        "call-schema-deep" => tool["inputSchema"] = deep(40),
+        "call-schema-deep" => tool["inputSchema"] = nested_schema(40),
         _ => {}
     }
     tool
 }
 
-fn size(request: &ReceivedRequest<'_>) -> Reply {
+fn oversized_response(request: &ReceivedRequest<'_>) -> Reply {
     let id = &request.message["id"];
     let response =
         |filler: &str| format!(r#"{{"jsonrpc": "2.0", "id": {id}, "result": {{"tools": [], "x": {filler}}}}}"#);
     match request.case {
         "size-json" => Reply::Text(response(&format!("\"{}\"", "x".repeat(9 * 1024 * 1024)))),
-        "size-gzip" => Reply::Raw(200, "content-type: application/json\r\ncontent-encoding: gzip\r\n", gzip_bomb()),
+        "size-gzip" => {
+            Reply::Raw(200, "content-type: application/json\r\ncontent-encoding: gzip\r\n", GZIP_BOMB.clone())
+        }
         "size-objects" => Reply::Text(response(&format!("[{}{{}}]", "{\"a\":1},".repeat(700_000)))),
         "size-tools" => {
             let tools: Vec<_> = (0..25_000).map(|number| tool(&format!("t{number}"))).collect();
             Reply::Json(request.result(&json!({ "tools": tools })))
         }
         "size-descriptions" => {
-            let mut tool = tool(&format!("t{}", request.earlier));
+            let mut tool = tool(&format!("t{}", request.earlier_count));
             tool["description"] = json!("d".repeat(4 * 1024 * 1024));
-            Reply::Json(request.result(&json!({ "tools": [tool], "nextCursor": request.earlier.to_string() })))
+            Reply::Json(request.result(&json!({ "tools": [tool], "nextCursor": request.earlier_count.to_string() })))
         }
         "size-header" => {
             let header: &'static str =
@@ -276,32 +285,33 @@ fn size(request: &ReceivedRequest<'_>) -> Reply {
     }
 }
 
-/// Returns 256 MiB of spaces, compressed.
-pub(crate) fn gzip_bomb() -> Vec<u8> {
+/// 256 MiB of spaces, compressed. A debug build compresses for several seconds, so the tests force this value before
+/// they start their servers. Otherwise, the compression could exceed the time limit of a client.
+pub(crate) static GZIP_BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let spaces = vec![b' '; 1024 * 1024];
     for _ in 0..256 {
-        std::io::Write::write_all(&mut encoder, &spaces).unwrap();
+        encoder.write_all(&spaces).unwrap();
     }
     encoder.finish().unwrap()
-}
+});
 
-fn name(request: &ReceivedRequest<'_>) -> Reply {
-    let named = |name: Value| json!({ "name": name, "inputSchema": {} });
-    let invalid_schema = match request.case {
-        "name-empty" => named(json!("")),
-        "name-control" => named(json!("red\u{1b}[31m")),
-        "name-long" => named(json!("n".repeat(100_000))),
-        "name-number" => named(json!(7)),
+fn tools_with_invalid_name(request: &ReceivedRequest<'_>) -> Reply {
+    let tool_named = |name: Value| json!({ "name": name, "inputSchema": {} });
+    let invalid_tool = match request.case {
+        "name-empty" => tool_named(json!("")),
+        "name-control" => tool_named(json!("red\u{1b}[31m")),
+        "name-long" => tool_named(json!("n".repeat(100_000))),
+        "name-number" => tool_named(json!(7)),
         "name-missing" => json!({ "inputSchema": {} }),
-        "name-twice" => named(json!("good")),
+        "name-twice" => tool_named(json!("good")),
         "name-no-object" => json!("tool"),
         _ => return request.tools(&json!({ "good": tool("good") })),
     };
-    request.tools(&json!([tool("good"), invalid_schema]))
+    request.tools(&json!([tool("good"), invalid_tool]))
 }
 
-fn call(request: &ReceivedRequest<'_>) -> Reply {
+fn call_response(request: &ReceivedRequest<'_>) -> Reply {
     let result = |result: Value| Reply::Json(request.result(&result));
     match request.case {
         "call-null" => result(Value::Null),

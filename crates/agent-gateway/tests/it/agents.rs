@@ -1,4 +1,4 @@
-//! A2A agents: their cards, and how they are cached.
+//! The cards of A2A agents, and their cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,128 +25,133 @@ fn card(name: &str, url: &Url) -> Value {
     })
 }
 
+/// Returns the address of an agent behind the server.
 fn agent(fake: &FakeServer, id: &str) -> AgentAddress {
     AgentAddress::at(fake.url().join(&format!("/v1/a2a/{id}/1")).unwrap(), id, "1")
 }
 
+/// Returns the builder of a gateway with these agents.
 fn builder(fake: &FakeServer, ids: &[&str]) -> GatewayBuilder {
     let agents: Vec<_> = ids.iter().map(|id| agent(fake, id)).collect();
     fake.builder().with_agents(agents)
 }
 
-async fn listed(gateway: &Gateway, principal: &Principal) -> Agents {
+async fn list_agents(gateway: &Gateway, principal: &Principal) -> Agents {
     gateway.list_agents(principal, &AgentFilter::new()).await.unwrap()
 }
 
-fn names(found: &Agents) -> Vec<&str> {
-    found.agents.iter().map(|agent| agent.card().name()).collect()
+/// Returns the names in the cards of the agents.
+fn card_names(listing: &Agents) -> Vec<&str> {
+    listing.agents.iter().map(|agent| agent.card().name()).collect()
 }
 
-/// Returns a card whose URL is that of the server of the request.
-fn own_card(asked: &ReceivedRequest<'_>) -> Value {
-    card(asked.case, &format!("http://{}/", asked.headers["host"]).parse().unwrap())
+/// Returns a card with an interface at the server that received the request.
+fn own_card(request: &ReceivedRequest<'_>) -> Value {
+    card(request.case, &format!("http://{}/", request.headers["host"]).parse().unwrap())
 }
 
-fn ok(headers: &'static str, card: &Value) -> Reply {
+/// Returns a successful response with a card.
+fn card_response(headers: &'static str, card: &Value) -> Reply {
     Reply::Raw(200, headers, card.to_string().into_bytes())
 }
 
 const JSON: &str = "content-type: application/json\r\n";
 
 #[tokio::test]
-async fn malformed_card_is_named_and_hides_no_other() {
-    let fake = FakeServer::start(|asked| {
-        let mut card = own_card(asked);
-        if asked.case == "second" {
+async fn malformed_card_is_reported_and_others_are_listed() {
+    let fake = FakeServer::start(|request| {
+        let mut card = own_card(request);
+        if request.case == "second" {
             card["skills"] = json!([{ "id": "a", "name": "b", "description": "c" }]);
         }
         Reply::Json(card)
     });
     let gateway = builder(&fake, &["first", "second", "third"]).build();
-    let found = listed(&gateway, &Principal::System).await;
-    assert_eq!(names(&found), ["first", "third"]);
-    let [error] = &found.errors[..] else { panic!("{:?}", found.errors) };
+    let listing = list_agents(&gateway, &Principal::System).await;
+    assert_eq!(card_names(&listing), ["first", "third"]);
+    let [error] = &listing.errors[..] else { panic!("{:?}", listing.errors) };
     assert!(error.is_invalid() && error.agent() == Some(&agent(&fake, "second")), "{error:?}");
     assert_eq!(error.field(), Some("skills[0].tags"));
     assert!(error.to_string().contains("`second` of the tenant `1`") && error.to_string().contains("`skills[0].tags`"));
     let strict = gateway.list_agents(&Principal::System, &AgentFilter::new()).strict().await.unwrap_err();
     assert_eq!(strict.field(), Some("skills[0].tags"));
-    let request = &fake.seen("GET")[0];
+    let request = &fake.requests("GET")[0];
     assert_eq!(request.header("authorization"), Some("Bearer canary-token"));
     assert!(request.header("x-correlation-id").is_some());
 }
 
 #[tokio::test]
-async fn card_is_cached_as_long_as_its_server_says_and_then_revalidated() {
-    let cards = Arc::new(AtomicUsize::new(0));
-    let served = cards.clone();
-    let fake = FakeServer::start(move |asked| {
-        let mut card = own_card(asked);
-        card["version"] = json!(served.load(Ordering::SeqCst).to_string());
-        let (headers, tag) = match served.load(Ordering::SeqCst) {
+async fn card_is_cached_for_its_max_age_and_then_revalidated() {
+    let current_version = Arc::new(AtomicUsize::new(0));
+    let served_version = current_version.clone();
+    let fake = FakeServer::start(move |request| {
+        let mut card = own_card(request);
+        card["version"] = json!(served_version.load(Ordering::SeqCst).to_string());
+        let (headers, entity_tag) = match served_version.load(Ordering::SeqCst) {
             0 => ("content-type: application/json\r\ncache-control: max-age=30\r\netag: \"v0\"\r\n", "\"v0\""),
             _ => ("content-type: application/json\r\ncache-control: no-cache\r\netag: W/\"v1\"\r\n", "W/\"v1\""),
         };
-        if asked.headers.get("if-none-match").map(String::as_str) == Some(tag) {
+        if request.headers.get("if-none-match").map(String::as_str) == Some(entity_tag) {
             return Reply::Raw(304, "", Vec::new());
         }
-        ok(headers, &card)
+        card_response(headers, &card)
     });
     let clock = Arc::new(ManualClock::start());
     let gateway = builder(&fake, &["a"]).with_clock(clock.clone()).build();
-    let version = async || listed(&gateway, &Principal::System).await.agents[0].card().version().to_owned();
+    let version = async || list_agents(&gateway, &Principal::System).await.agents[0].card().version().to_owned();
     assert_eq!((version().await, version().await, fake.count("GET")), ("0".into(), "0".into(), 1));
     clock.advance(Duration::from_secs(31));
     assert_eq!((version().await, fake.count("GET")), ("0".into(), 2));
-    // A 304 without `Cache-Control` has that of the stored response.
+    // After a 304 without `Cache-Control`, the value of the stored response still applies.
     clock.advance(Duration::from_secs(29));
     assert_eq!((version().await, fake.count("GET")), ("0".into(), 2));
     clock.advance(Duration::from_secs(2));
-    cards.store(1, Ordering::SeqCst);
+    current_version.store(1, Ordering::SeqCst);
     assert_eq!((version().await, fake.count("GET")), ("1".into(), 3));
-    // `no-cache`: each list asks.
+    // With `no-cache`, each list revalidates the card.
     assert_eq!((version().await, fake.count("GET")), ("1".into(), 4));
-    let tags: Vec<_> = fake.seen("GET").iter().map(|seen| seen.header("if-none-match").map(str::to_owned)).collect();
-    assert_eq!(tags, [None, Some("\"v0\"".into()), Some("\"v0\"".into()), Some("W/\"v1\"".into())]);
+    let entity_tags: Vec<_> =
+        fake.requests("GET").iter().map(|request| request.header("if-none-match").map(str::to_owned)).collect();
+    assert_eq!(entity_tags, [None, Some("\"v0\"".into()), Some("\"v0\"".into()), Some("W/\"v1\"".into())]);
     gateway.evict();
     version().await;
-    assert_eq!(fake.seen("GET")[4].header("if-none-match"), None);
+    assert_eq!(fake.requests("GET")[4].header("if-none-match"), None);
 }
 
 #[tokio::test]
-async fn cards_that_must_not_be_stored_are_not() {
-    let fake = FakeServer::start(|asked| {
-        let headers = match asked.case {
+async fn cards_with_no_store_are_not_cached() {
+    let fake = FakeServer::start(|request| {
+        let headers = match request.case {
             "secret" => "content-type: application/json\r\ncache-control: no-store\r\netag: \"x\"\r\n",
             "unchanged" => return Reply::Raw(304, "", Vec::new()),
             _ => JSON,
         };
-        ok(headers, &own_card(asked))
+        card_response(headers, &own_card(request))
     });
     let gateway = builder(&fake, &["secret", "plain"]).build();
-    for lists in 1..=3 {
-        listed(&gateway, &Principal::System).await;
-        assert_eq!(fake.count("GET"), lists + 1, "the plain one is requested once");
+    for list_count in 1..=3 {
+        list_agents(&gateway, &Principal::System).await;
+        assert_eq!(fake.count("GET"), list_count + 1, "the cacheable card is requested only once");
     }
-    assert!(fake.seen("GET").iter().all(|seen| seen.header("if-none-match").is_none()));
+    assert!(fake.requests("GET").iter().all(|request| request.header("if-none-match").is_none()));
     let uncached = builder(&fake, &["plain"]).with_tool_lifetime(Duration::ZERO).build();
-    listed(&uncached, &Principal::System).await;
-    listed(&uncached, &Principal::System).await;
+    list_agents(&uncached, &Principal::System).await;
+    list_agents(&uncached, &Principal::System).await;
     assert_eq!(fake.count("GET"), 6);
-    let found = listed(&builder(&fake, &["unchanged"]).build(), &Principal::System).await;
-    assert_eq!(found.errors[0].status(), Some(304), "a 304 without a known card is an error");
+    let listing = list_agents(&builder(&fake, &["unchanged"]).build(), &Principal::System).await;
+    assert_eq!(listing.errors[0].status(), Some(304), "a 304 without a stored card is an error");
 }
 
 #[tokio::test]
 async fn cards_of_one_principal_are_not_used_for_another() {
-    let asked = Arc::new(AtomicUsize::new(0));
+    let card_count = Arc::new(AtomicUsize::new(0));
     let fake = FakeServer::start(move |request| {
         if request.method == "token" {
             return Reply::Nothing;
         }
         let mut card = own_card(request);
-        card["version"] = json!(asked.fetch_add(1, Ordering::SeqCst).to_string());
-        ok("content-type: application/json\r\ncache-control: public, max-age=600\r\n", &card)
+        card["version"] = json!(card_count.fetch_add(1, Ordering::SeqCst).to_string());
+        card_response("content-type: application/json\r\ncache-control: public, max-age=600\r\n", &card)
     });
     let gateway = builder(&fake, &["a"]).build();
     let acme = Tenant::new("acme").unwrap();
@@ -160,46 +165,50 @@ async fn cards_of_one_principal_are_not_used_for_another() {
     ];
     for _ in 0..2 {
         for (number, principal) in principals.iter().enumerate() {
-            let found = listed(&gateway, principal).await;
-            assert_eq!(found.agents[0].card().version(), number.to_string(), "{principal:?}");
+            let listing = list_agents(&gateway, principal).await;
+            assert_eq!(listing.agents[0].card().version(), number.to_string(), "{principal:?}");
         }
     }
-    let limited = fake.builder().with_agents([agent(&fake, "b").with_subscriber(acme)]).build();
-    let found = listed(&limited, &user("alice")).await;
-    assert!(found.errors[0].is_wrong_tenant() && found.agents.is_empty(), "{found:?}");
-    assert_eq!(fake.count("GET"), principals.len(), "and nothing was sent");
+    let gateway_of_tenant = fake.builder().with_agents([agent(&fake, "b").with_subscriber(acme)]).build();
+    let listing = list_agents(&gateway_of_tenant, &user("alice")).await;
+    assert!(listing.errors[0].is_wrong_tenant() && listing.agents.is_empty(), "{listing:?}");
+    assert_eq!(fake.count("GET"), principals.len(), "no request was sent for the wrong tenant");
 }
 
 #[tokio::test]
 async fn filter_selects_agents_before_and_after_the_request() {
-    let fake = FakeServer::start(|asked| Reply::Json(own_card(asked)));
+    let fake = FakeServer::start(|request| Reply::Json(own_card(request)));
     let gateway = builder(&fake, &["a", "b", "c"]).build();
     let list = async |filter: AgentFilter| gateway.list_agents(&Principal::System, &filter).await;
-    assert_eq!(names(&list(AgentFilter::new().with_agent("b")).await.unwrap()), ["b"]);
-    assert_eq!(fake.count("GET"), 1, "the others received no request");
-    assert_eq!(names(&list(AgentFilter::new().with_name("c").with_name("a")).await.unwrap()), ["a", "c"]);
+    assert_eq!(card_names(&list(AgentFilter::new().with_agent("b")).await.unwrap()), ["b"]);
+    assert_eq!(fake.count("GET"), 1, "the other agents received no request");
+    assert_eq!(card_names(&list(AgentFilter::new().with_name("c").with_name("a")).await.unwrap()), ["a", "c"]);
     let error = list(AgentFilter::new().with_agent("d")).await.unwrap_err();
     assert!(error.to_string().contains("`d`"), "an empty list would hide the mistake: {error}");
 }
 
 #[tokio::test]
 async fn interfaces_at_other_origins_need_a_permission() {
-    let elsewhere: Url = "https://agents.test/".parse().unwrap();
-    let claimed = elsewhere.clone();
-    let fake = FakeServer::start(move |asked| Reply::Json(card(asked.case, &claimed)));
-    let found = listed(&builder(&fake, &["a"]).build(), &Principal::System).await;
-    let error = &found.errors[0];
+    let other_origin: Url = "https://agents.test/".parse().unwrap();
+    let claimed_url = other_origin.clone();
+    let fake = FakeServer::start(move |request| Reply::Json(card(request.case, &claimed_url)));
+    let listing = list_agents(&builder(&fake, &["a"]).build(), &Principal::System).await;
+    let error = &listing.errors[0];
     assert!(error.is_other_origin() && error.field() == Some("supportedInterfaces[0].url"), "{error:?}");
     assert!(error.to_string().contains("https://agents.test:443") && error.to_string().contains("`a`"), "{error}");
-    let permitted = builder(&fake, &["a"]).with_agent_origin(&elsewhere).build();
-    assert_eq!(names(&listed(&permitted, &Principal::System).await), ["a"]);
-    // A card that is stored elsewhere describes an agent at its own URL.
-    let stored = AgentAddress::new(elsewhere, "b").with_card_url(fake.url().join("/v1/cards/b").unwrap());
-    let gateway = Gateway::builder(Credentials::none(), Vec::new()).with_plain_loopback().with_agents([stored]).build();
-    assert_eq!(names(&listed(&gateway, &Principal::System).await), ["b"]);
+    let gateway_with_permission = builder(&fake, &["a"]).with_agent_origin(&other_origin).build();
+    assert_eq!(card_names(&list_agents(&gateway_with_permission, &Principal::System).await), ["a"]);
+    // The card may be stored at another origin than its agent.
+    let agent_with_stored_card =
+        AgentAddress::new(other_origin, "b").with_card_url(fake.url().join("/v1/cards/b").unwrap());
+    let gateway = Gateway::builder(Credentials::none(), Vec::new())
+        .with_plain_loopback()
+        .with_agents([agent_with_stored_card])
+        .build();
+    assert_eq!(card_names(&list_agents(&gateway, &Principal::System).await), ["b"]);
 }
 
-/// A directory with a valid entry and one that is not.
+/// A directory with a valid and an invalid entry. It requires a tenant.
 #[derive(Debug)]
 struct Catalog(AgentAddress);
 
@@ -220,13 +229,13 @@ impl ServerDirectory for Catalog {
 
 #[tokio::test]
 async fn directory_lists_agents_with_their_locations_and_its_errors() {
-    let fake = FakeServer::start(|asked| Reply::Json(own_card(asked)));
-    let at = agent(&fake, "a").with_card_url(fake.url().join("/v1/cards/located").unwrap());
-    let gateway = Gateway::builder(Credentials::none(), Catalog(at)).with_plain_loopback().build();
+    let fake = FakeServer::start(|request| Reply::Json(own_card(request)));
+    let address = agent(&fake, "a").with_card_url(fake.url().join("/v1/cards/located").unwrap());
+    let gateway = Gateway::builder(Credentials::none(), Catalog(address)).with_plain_loopback().build();
     let acme = Principal::System.with_tenant(Tenant::new("acme").unwrap());
-    let found = listed(&gateway, &acme).await;
-    assert_eq!(names(&found), ["located"]);
-    assert!(found.errors.len() == 1 && found.errors[0].agent().is_none(), "{found:?}");
+    let listing = list_agents(&gateway, &acme).await;
+    assert_eq!(card_names(&listing), ["located"]);
+    assert!(listing.errors.len() == 1 && listing.errors[0].agent().is_none(), "{listing:?}");
     let error = gateway.list_agents(&Principal::System, &AgentFilter::new()).await.unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("needs a tenant"), "{cause}");
@@ -234,13 +243,13 @@ async fn directory_lists_agents_with_their_locations_and_its_errors() {
 
 #[tokio::test]
 async fn rejected_token_is_not_sent_again() {
-    let fake = FakeServer::start(|asked| match asked.method {
+    let fake = FakeServer::start(|request| match request.method {
         "GET" => Reply::Raw(401, "www-authenticate: Bearer\r\n", Vec::new()),
         _ => Reply::Nothing,
     });
     let gateway = builder(&fake, &["a"]).build();
-    let found = listed(&gateway, &Principal::System).await;
-    assert_eq!((found.errors[0].status(), fake.count("GET")), (Some(401), 1), "the token service has no other token");
-    listed(&gateway, &Principal::System).await;
+    let listing = list_agents(&gateway, &Principal::System).await;
+    assert_eq!((listing.errors[0].status(), fake.count("GET")), (Some(401), 1), "the token service has no other token");
+    list_agents(&gateway, &Principal::System).await;
     assert_eq!(fake.count("GET"), 1);
 }

@@ -1,4 +1,4 @@
-//! A server of raw responses, with a gateway for it.
+//! An MCP server that sends raw responses and records its requests, and a gateway for it.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,29 +9,28 @@ use url::Url;
 
 use crate::server::{self, ReceivedRequest, Reply};
 
-/// A request: its method, its headers that matter, and its message.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordedRequest {
     pub(crate) method: String,
     pub(crate) case: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) message: Value,
-    pub(crate) at: std::time::Instant,
+    pub(crate) received_at: std::time::Instant,
 }
 
-/// A server, and the requests so far.
+/// A running server and the requests that it has received.
 pub(crate) struct FakeServer {
     port: u16,
-    seen: Arc<Mutex<Vec<RecordedRequest>>>,
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
 }
 
 impl RecordedRequest {
+    /// Returns the value of a header. `name` is in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
-}
 
-impl RecordedRequest {
     /// Returns the tenant in the token of the request, `token-{tenant}-{user}`.
     pub(crate) fn token_tenant(&self) -> Option<&str> {
         self.header("authorization")?.strip_prefix("Bearer token-")?.split('-').next()
@@ -39,40 +38,45 @@ impl RecordedRequest {
 }
 
 impl FakeServer {
+    /// Starts a server with these responses. It runs until the process ends.
     pub(crate) fn start(reply: impl Fn(&ReceivedRequest<'_>) -> Reply + Send + Sync + 'static) -> Self {
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let recorded = seen.clone();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let recorded = requests.clone();
         let port = server::start(move |request| {
             let headers = request.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
             let (method, case, message) = (request.method.to_owned(), request.case.to_owned(), request.message.clone());
             #[allow(clippy::disallowed_methods, reason = "a delay that a server requests is measured")]
-            let at = std::time::Instant::now();
-            recorded.lock().unwrap().push(RecordedRequest { method, case, headers, message, at });
+            let received_at = std::time::Instant::now();
+            recorded.lock().unwrap().push(RecordedRequest { method, case, headers, message, received_at });
             reply(request)
         });
-        Self { port, seen }
+        Self { port, requests }
     }
 
     pub(crate) fn url(&self) -> Url {
         format!("http://127.0.0.1:{}", self.port).parse().unwrap()
     }
 
+    /// Returns the builder of a gateway with this server, which has the id `orders`.
     pub(crate) fn builder(&self) -> GatewayBuilder {
         let credentials = Credentials::new(self.url().join("/token").unwrap(), "client-1");
         let servers = vec![Server::at(self.url().join("/v1/mcp/orders/1").unwrap(), "orders", "1")];
         Gateway::builder(credentials, servers).with_plain_loopback()
     }
 
-    pub(crate) fn seen(&self, method: &str) -> Vec<RecordedRequest> {
-        self.seen.lock().unwrap().iter().filter(|seen| seen.method == method).cloned().collect()
+    /// Returns the requests with this method.
+    pub(crate) fn requests(&self, method: &str) -> Vec<RecordedRequest> {
+        self.requests.lock().unwrap().iter().filter(|request| request.method == method).cloned().collect()
     }
 
-    pub(crate) fn tokens(&self) -> usize {
+    /// Returns the number of token requests.
+    pub(crate) fn token_request_count(&self) -> usize {
         self.count("token")
     }
 
+    /// Returns the number of requests with this method.
     pub(crate) fn count(&self, method: &str) -> usize {
-        self.seen(method).len()
+        self.requests(method).len()
     }
 }
 
@@ -81,12 +85,13 @@ pub(crate) async fn list(gateway: &Gateway, principal: &Principal) -> Discovered
     gateway.list_tools(principal, &ToolFilter::new()).strict().await.unwrap()
 }
 
+/// Returns a user with the assertion `assertion-of-{name}`.
 pub(crate) fn user(name: &str) -> Principal {
     Principal::User(User::new(Secret::new(format!("assertion-of-{name}"))).unwrap())
 }
 
 /// Returns the response of a server with sessions.
-pub(crate) fn with_sessions(request: &ReceivedRequest<'_>, tools: &Value) -> Reply {
+pub(crate) fn reply_with_sessions(request: &ReceivedRequest<'_>, tools: &Value) -> Reply {
     match request.method {
         "server/discover" => Reply::Raw(400, "", Vec::new()),
         "initialize" => Reply::Json(request.result(&json!({
@@ -100,8 +105,8 @@ pub(crate) fn with_sessions(request: &ReceivedRequest<'_>, tools: &Value) -> Rep
     }
 }
 
-/// Returns the response of a stateless server, whose tool list has these further members.
-pub(crate) fn stateless(request: &ReceivedRequest<'_>, tools: &Value, further: &Value) -> Reply {
+/// Returns the response of a stateless server. Its tool list has these additional members.
+pub(crate) fn reply_without_sessions(request: &ReceivedRequest<'_>, tools: &Value, list_members: &Value) -> Reply {
     match request.method {
         "server/discover" => Reply::Json(request.result(&json!({
             "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} },
@@ -109,7 +114,7 @@ pub(crate) fn stateless(request: &ReceivedRequest<'_>, tools: &Value, further: &
         }))),
         "tools/list" => {
             let mut result = json!({ "resultType": "complete", "tools": tools });
-            result.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
+            result.as_object_mut().unwrap().extend(list_members.as_object().unwrap().clone());
             Reply::Json(request.result(&result))
         }
         "tools/call" => Reply::Json(request.result(&json!({
@@ -119,6 +124,7 @@ pub(crate) fn stateless(request: &ReceivedRequest<'_>, tools: &Value, further: &
     }
 }
 
-pub(crate) fn tools() -> Value {
+/// Returns the tools `one` and `two`.
+pub(crate) fn two_tools() -> Value {
     json!([{ "name": "one", "inputSchema": { "type": "object" } }, { "name": "two", "inputSchema": { "type": "object" } }])
 }

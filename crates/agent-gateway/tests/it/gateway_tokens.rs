@@ -1,4 +1,4 @@
-//! Tokens for requests that the gateway does not send.
+//! Tokens for requests that the application sends itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,16 +8,16 @@ use async_trait::async_trait;
 use auth_core::{Secret, StaticToken, static_token};
 use url::Url;
 
-/// A source whose credentials are replaced, with another gateway.
+/// A source whose credentials and gateway are replaced during the test.
 #[derive(Clone, Debug)]
-struct Changing {
+struct RotatingSource {
     providers: [Arc<StaticToken>; 2],
     is_replaced: Arc<AtomicBool>,
     /// True if the credentials contain the URL.
     has_url: bool,
 }
 
-impl Changing {
+impl RotatingSource {
     fn new(has_url: bool) -> Self {
         let provider = |text: &str| Arc::new(static_token(Secret::new(text)).unwrap());
         let providers = ["token-0", "token-1"].map(provider);
@@ -34,7 +34,7 @@ impl Changing {
 }
 
 #[async_trait]
-impl CredentialSource for Changing {
+impl CredentialSource for RotatingSource {
     async fn credentials(&self) -> Result<Credentials, CredentialError> {
         let credentials = Credentials::from_provider(self.providers[self.index()].clone());
         Ok(if self.has_url { credentials.with_gateway_url(self.url()) } else { credentials })
@@ -48,16 +48,16 @@ impl CredentialSource for Changing {
 #[tokio::test(flavor = "multi_thread")]
 async fn token_is_never_paired_with_the_gateway_of_other_credentials() {
     for has_url in [true, false] {
-        let source = Changing::new(has_url);
+        let source = RotatingSource::new(has_url);
         let gateway = Gateway::builder(source.clone(), Vec::<Server>::new()).build();
-        let pair = async || {
+        let token_and_gateway = async || {
             let token = gateway.system_token().await.unwrap();
             (token.token().secret().expose().to_owned(), token.gateway_url().unwrap().to_string())
         };
         let [first, second] = [0, 1].map(|index| (format!("token-{index}"), format!("https://gateway-{index}.test/")));
-        assert_eq!(pair().await, first);
-        // The source is read again after an interval.
+        assert_eq!(token_and_gateway().await, first);
+        // Credentials with a URL stay in use until the source is read again after an interval.
         source.is_replaced.store(true, Ordering::SeqCst);
-        assert_eq!(pair().await, if has_url { first } else { second });
+        assert_eq!(token_and_gateway().await, if has_url { first } else { second });
     }
 }

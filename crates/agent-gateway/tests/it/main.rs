@@ -1,4 +1,4 @@
-//! Tests without a real server: invalid input, and servers that behave in unusual ways.
+//! Tests with fake servers: invalid configuration, and servers that behave in unusual ways.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod agents;

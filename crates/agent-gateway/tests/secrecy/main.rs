@@ -1,4 +1,4 @@
-//! Secrets do not leak. A separate process, because its log contains all threads.
+//! Secrets do not leak into logs and errors. This test has its own binary, because its log captures the whole process.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "other tests use more of it")]
 
@@ -34,48 +34,53 @@ async fn logs_and_errors_show_no_key_assertion_or_token() {
         .with_writer(log.clone())
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
-    let Some((mut shown, secrets)) = run_all_operations().await else { return };
+    let Some((mut visible_texts, secrets)) = run_all_operations().await else { return };
     let log = log.text();
-    assert!(log.contains("/v1/mcp/orders/tenant-1 status=200"), "the log contains only the calls");
-    shown.push(log);
+    assert!(log.contains("/v1/mcp/orders/tenant-1 status=200"), "the log contains the calls");
+    visible_texts.push(log);
     for secret in secrets {
         assert!(secret.len() > 10);
-        for text in &shown {
-            let found = text.lines().find(|line| line.contains(&secret));
-            assert_eq!(found, None, "{secret}");
+        for text in &visible_texts {
+            let leaking_line = text.lines().find(|line| line.contains(&secret));
+            assert_eq!(leaking_line, None, "{secret}");
         }
     }
 }
 
-/// Lists, calls, refreshes and fails. Returns all visible output, and the secrets it must not contain.
+/// Lists tools and makes calls that succeed, refresh a token or fail. Returns all visible output, and the secrets that
+/// it must not contain.
 async fn run_all_operations() -> Option<(Vec<String>, Vec<String>)> {
     let test_bed = TestBed::open()?;
-    let (chain, key) = test_bed.clients.sign("machine.test");
-    test_bed.bind(&(chain, key.clone()));
+    let (chain, key) = test_bed.client_authority.sign("machine.test");
+    test_bed.write_binding(&(chain, key.clone()));
     let assertion = test_bed.provider.assertion("alice", Duration::from_secs(600));
     let alice = Principal::User(User::new(assertion.clone()).unwrap());
     let gateway = test_bed.builder().with_watch_interval(Duration::ZERO).build();
-    let found = all_tools(&gateway, &Principal::System).await;
-    let whoami = tool(&found, "orders", "add");
+    let listing = all_tools(&gateway, &Principal::System).await;
+    let add = tool(&listing, "orders", "add");
     let arguments = || object(json!({ "a": 1, "b": 2 }));
-    gateway.call_tool(whoami, &alice, arguments()).await.unwrap();
+    gateway.call_tool(add, &alice, arguments()).await.unwrap();
     test_bed.mcp.revoke();
-    gateway.call_tool(whoami, &alice, arguments()).await.unwrap();
+    gateway.call_tool(add, &alice, arguments()).await.unwrap();
 
-    let forged = Principal::User(User::new(auth_core::Secret::new(format!("{}x", assertion.expose()))).unwrap());
-    let refused = gateway.call_tool(whoami, &forged, arguments()).await.unwrap_err();
+    let forged_user = Principal::User(User::new(auth_core::Secret::new(format!("{}x", assertion.expose()))).unwrap());
+    let assertion_error = gateway.call_tool(add, &forged_user, arguments()).await.unwrap_err();
     test_bed.mcp.fail_servers(&[("orders", 500)]);
-    let failed = gateway.call_tool(whoami, &alice, arguments()).await.unwrap_err();
-    test_bed.bind(&(test_bed.clients.sign("machine.test").0, key.clone()));
-    let broken = test_bed.builder().build();
-    let mismatch = broken.list_tools(&alice, &ToolFilter::new()).strict().await.unwrap_err();
-    assert!(mismatch.is_credentials(), "{mismatch:?}");
+    let status_error = gateway.call_tool(add, &alice, arguments()).await.unwrap_err();
+    test_bed.write_binding(&(test_bed.client_authority.sign("machine.test").0, key.clone()));
+    let gateway_with_wrong_key = test_bed.builder().build();
+    let certificate_error = gateway_with_wrong_key.list_tools(&alice, &ToolFilter::new()).strict().await.unwrap_err();
+    assert!(certificate_error.is_credentials(), "{certificate_error:?}");
 
-    let mut shown = vec![format!("{gateway:?} {:?} {alice:?} {found:?} {:?}", test_bed.builder(), test_bed.binding())];
-    shown.extend([refused, failed, mismatch].map(|error| format!("{error} {error:?} {:?}", error.token_error())));
+    let mut visible_texts =
+        vec![format!("{gateway:?} {:?} {alice:?} {listing:?} {:?}", test_bed.builder(), test_bed.binding())];
+    visible_texts.extend(
+        [assertion_error, status_error, certificate_error]
+            .map(|error| format!("{error} {error:?} {:?}", error.token_error())),
+    );
     let mut secrets = vec![assertion.expose().to_owned()];
     secrets.extend(key.lines().filter(|line| !line.starts_with("-----")).map(str::to_owned));
-    // The servers record the end of each token.
+    // The servers record the last characters of each token.
     secrets.extend(test_bed.mcp.requests("tools/call").iter().map(|call| call["token"].as_str().unwrap().to_owned()));
-    Some((shown, secrets))
+    Some((visible_texts, secrets))
 }

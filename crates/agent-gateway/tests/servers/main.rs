@@ -1,5 +1,5 @@
-//! The gateway against real MCP servers (`mcp` from `PyPI`) and the certified `oidc-provider`, both behind mutual TLS, and
-//! against real A2A agents (`a2a-sdk` from `PyPI`).
+//! Tests with real peers: MCP servers (`mcp` from `PyPI`) and the certified `oidc-provider`, both behind mutual TLS,
+//! and A2A agents (`a2a-sdk` from `PyPI`).
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod a2a;

@@ -1,20 +1,20 @@
-//! Servers without sessions (MCP 2026-07-28). The other tests of calls use them, too.
+//! Servers without sessions (MCP 2026-07-28). Most other tests use such servers, too.
 
 use std::time::Duration;
 
 use agent_gateway::Principal;
 use serde_json::json;
 
-use crate::test_bed::{TestBed, all_tools, caller, object, tool};
+use crate::test_bed::{TestBed, all_tools, object, tool, whoami};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stateless_servers_are_discovered_and_have_no_sessions() {
     let Some(test_bed) = TestBed::open() else { return };
     let (gateway, alice) = (test_bed.builder().build(), test_bed.user("alice"));
-    let found = all_tools(&gateway, &alice).await;
-    caller(&gateway, &found, "orders", &alice).await;
+    let listing = all_tools(&gateway, &alice).await;
+    whoami(&gateway, &listing, "orders", &alice).await;
     test_bed.mcp.revoke();
-    caller(&gateway, &found, "orders", &alice).await;
+    whoami(&gateway, &listing, "orders", &alice).await;
     drop(gateway);
     assert_eq!(test_bed.mcp.requests("server/discover").len(), 5);
     assert!(test_bed.mcp.requests("initialize").is_empty() && test_bed.mcp.requests("DELETE").is_empty());
@@ -27,14 +27,17 @@ async fn stateless_servers_are_discovered_and_have_no_sessions() {
 async fn dropped_call_closes_its_stream() {
     let Some(test_bed) = TestBed::open() else { return };
     let gateway = test_bed.builder().build();
-    let found = all_tools(&gateway, &Principal::System).await;
-    let wait = tool(&found, "orders", "wait").clone();
-    let calling = tokio::spawn(async move {
+    let listing = all_tools(&gateway, &Principal::System).await;
+    let wait = tool(&listing, "orders", "wait").clone();
+    let pending_call = tokio::spawn(async move {
         let call = gateway.call_tool(&wait, &Principal::System, object(json!({ "steps": 1 })));
         call.with_timeout(Duration::from_secs(60)).await.map(drop)
     });
     test_bed.mcp.wait_for("tools/call", 1);
-    calling.abort();
+    pending_call.abort();
     test_bed.mcp.wait_for("cancelled", 1);
-    assert!(test_bed.mcp.requests("notifications/cancelled").is_empty(), "the end of the stream ends the test");
+    assert!(
+        test_bed.mcp.requests("notifications/cancelled").is_empty(),
+        "closing the stream cancels the call without a notification"
+    );
 }

@@ -248,7 +248,7 @@ impl Attempt {
                 Some(LeaseOutcome::AlreadyRefreshed(token)) => previous = Some(token),
                 Some(LeaseOutcome::Acquired(guard)) => {
                     // If the user has logged out in another process, the copy in memory must not restore the login.
-                    let previous = previous.filter(|_| !guard.login_was_ended());
+                    let previous = previous.filter(|_| !guard.is_logged_out());
                     let previous = guard.current().cloned().or(previous);
                     return Ok(Role::Leader { guard: Some(guard), previous });
                 }

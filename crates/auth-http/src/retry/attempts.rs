@@ -23,13 +23,13 @@ use crate::response::MAX_PAUSE;
 /// # async fn example(client: HttpClient, url: url::Url) -> Result<Response, Box<dyn std::error::Error>> {
 /// let mut attempts = client.attempts(&url, &RetryPolicy::default());
 /// loop {
-///     attempts.ready().await?;
+///     attempts.wait_until_ready().await?;
 ///     match client.send(Request::get(url.clone())).await {
 ///         Ok(response) => {
-///             attempts.answered();
+///             attempts.record_response();
 ///             return Ok(response);
 ///         }
-///         Err(error) if error.is_transient() => attempts.failed(&error, None)?,
+///         Err(error) if error.is_transient() => attempts.record_failure(&error, None)?,
 ///         Err(error) => return Err(error.into()),
 ///     }
 /// }
@@ -96,7 +96,7 @@ impl Attempts {
     /// # Errors
     ///
     /// [`RetriesExhausted`] if the host has been failing for longer than the limit.
-    pub async fn ready(&mut self) -> Result<(), RetriesExhausted> {
+    pub async fn wait_until_ready(&mut self) -> Result<(), RetriesExhausted> {
         if self.policy.is_disabled() {
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl Attempts {
     }
 
     /// Records a response that is not a transient failure, which closes the circuit breaker.
-    pub fn answered(&mut self) {
+    pub fn record_response(&mut self) {
         self.is_probe = false;
         let ended_failures = self.host.circuit().record_success();
         if ended_failures.was_failing {
@@ -131,7 +131,7 @@ impl Attempts {
 
     /// Records that the operation has made progress, such as a part of a download. The next failure counts as the
     /// first.
-    pub fn progressed(&mut self) {
+    pub fn record_progress(&mut self) {
         (self.failures, self.first_failure_at, self.backoff_end) = (0, None, None);
     }
 
@@ -141,12 +141,12 @@ impl Attempts {
     /// # Errors
     ///
     /// [`RetriesExhausted`] if the request must not be retried, because a limit is reached.
-    pub fn failed(
+    pub fn record_failure(
         &mut self,
         error: &(dyn Error + 'static),
         retry_after: Option<Duration>,
     ) -> Result<(), RetriesExhausted> {
-        self.record_failure(error, retry_after, false)
+        self.add_failure(error, retry_after, false)
     }
 
     /// Records a response whose status is a transient failure. `retry_after` is the pause that the server requested
@@ -155,15 +155,15 @@ impl Attempts {
     /// # Errors
     ///
     /// [`RetriesExhausted`] if the request must not be retried, because a limit is reached.
-    pub fn failed_with_response(
+    pub fn record_failure_response(
         &mut self,
         error: &(dyn Error + 'static),
         retry_after: Option<Duration>,
     ) -> Result<(), RetriesExhausted> {
-        self.record_failure(error, retry_after, true)
+        self.add_failure(error, retry_after, true)
     }
 
-    fn record_failure(
+    fn add_failure(
         &mut self,
         error: &(dyn Error + 'static),
         retry_after: Option<Duration>,

@@ -51,7 +51,7 @@ impl RetryPolicy {
     /// shorter, because the host name may be wrong. The default is 60 s. The [general limit](Self::with_limit) also
     /// applies.
     #[must_use]
-    pub fn with_unanswered_limit(mut self, limit: Duration) -> Self {
+    pub fn with_first_response_limit(mut self, limit: Duration) -> Self {
         self.unanswered_limit = limit.min(MAX_LIMIT);
         self
     }

@@ -41,15 +41,15 @@ impl Server {
 
     async fn request(&self, mut attempts: Attempts) -> Result<(), RetriesExhausted> {
         loop {
-            attempts.ready().await?;
+            attempts.wait_until_ready().await?;
             // Simulates network latency.
             sleep(Duration::from_millis(10)).await;
             if Instant::now() >= self.available_at {
-                attempts.answered();
+                attempts.record_response();
                 return Ok(());
             }
             *self.failed.lock().unwrap() += 1;
-            attempts.failed_with_response(&UnavailableError, None)?;
+            attempts.record_failure_response(&UnavailableError, None)?;
         }
     }
 }
@@ -58,7 +58,7 @@ impl Server {
 async fn huge_retry_after_is_an_error() {
     for retry_after in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(i64::MAX.unsigned_abs())] {
         let mut attempts = Hosts::new().attempts(&url(), &RetryPolicy::default());
-        let exhausted = attempts.failed_with_response(&UnavailableError, Some(retry_after)).unwrap_err();
+        let exhausted = attempts.record_failure_response(&UnavailableError, Some(retry_after)).unwrap_err();
         assert!(exhausted.to_string().contains("the server asks to wait"), "{exhausted}");
     }
 }
@@ -130,12 +130,12 @@ async fn queued_requests_fail_when_the_limit_of_their_host_is_reached() {
 
 #[tokio::test(start_paused = true)]
 async fn host_that_has_never_responded_has_a_shorter_limit() {
-    let policy = RetryPolicy::default().with_unanswered_limit(SECOND * 10);
+    let policy = RetryPolicy::default().with_first_response_limit(SECOND * 10);
     let fail = async |hosts: &Hosts| {
         let (start, mut attempts) = (Instant::now(), hosts.attempts(&url(), &policy));
         loop {
-            attempts.ready().await.unwrap();
-            if let Err(exhausted) = attempts.failed(&UnavailableError, None) {
+            attempts.wait_until_ready().await.unwrap();
+            if let Err(exhausted) = attempts.record_failure(&UnavailableError, None) {
                 return (start.elapsed(), exhausted.to_string());
             }
         }
@@ -146,10 +146,10 @@ async fn host_that_has_never_responded_has_a_shorter_limit() {
         "{elapsed:?} {text}"
     );
     let responding_hosts = Hosts::new();
-    responding_hosts.attempts(&url(), &policy).answered();
+    responding_hosts.attempts(&url(), &policy).record_response();
     assert_eq!(fail(&responding_hosts).await.0.as_secs(), 300);
     let marked_hosts = Hosts::new();
-    marked_hosts.set_answered(&url());
+    marked_hosts.set_responded(&url());
     assert_eq!(fail(&marked_hosts).await.0.as_secs(), 300);
 }
 
@@ -157,26 +157,26 @@ async fn host_that_has_never_responded_has_a_shorter_limit() {
 async fn retry_after_within_the_limit_delays_all_requests_to_the_host() {
     let hosts = Hosts::new();
     let (start, mut attempts) = (Instant::now(), hosts.attempts(&url(), &RetryPolicy::default()));
-    attempts.failed_with_response(&UnavailableError, Some(SECOND * 70)).unwrap();
+    attempts.record_failure_response(&UnavailableError, Some(SECOND * 70)).unwrap();
     let mut other = hosts.attempts(&url(), &RetryPolicy::default());
     tokio::join!(
         async {
-            attempts.ready().await.unwrap();
+            attempts.wait_until_ready().await.unwrap();
             assert_eq!(start.elapsed().as_secs(), 70);
-            attempts.answered();
+            attempts.record_response();
         },
         async {
-            other.ready().await.unwrap();
+            other.wait_until_ready().await.unwrap();
             assert_eq!(start.elapsed().as_secs(), 70, "the pause applies to the host");
-            other.answered();
+            other.record_response();
         }
     );
     let exhausted = hosts
         .attempts(&url(), &RetryPolicy::default())
-        .failed_with_response(&UnavailableError, Some(SECOND * 3600))
+        .record_failure_response(&UnavailableError, Some(SECOND * 3600))
         .unwrap_err();
     assert!(exhausted.to_string().contains("asks to wait for 3600 s, and only 300 s are left"), "{exhausted}");
-    let exhausted = hosts.attempts(&url(), &RetryPolicy::default()).ready().await.unwrap_err();
+    let exhausted = hosts.attempts(&url(), &RetryPolicy::default()).wait_until_ready().await.unwrap_err();
     assert!(
         exhausted.to_string().contains("asks to wait for 3600 s"),
         "other requests do not wait for it, either: {exhausted}"
@@ -188,8 +188,8 @@ async fn attempts_are_limited_by_number_and_by_a_limit_of_zero() {
     let fail = async |policy: RetryPolicy| {
         let mut attempts = Hosts::new().attempts(&url(), &policy);
         loop {
-            attempts.ready().await.unwrap();
-            if let Err(exhausted) = attempts.failed(&UnavailableError, None) {
+            attempts.wait_until_ready().await.unwrap();
+            if let Err(exhausted) = attempts.record_failure(&UnavailableError, None) {
                 return exhausted.attempts();
             }
         }
@@ -205,9 +205,9 @@ async fn request_limit_applies_while_other_requests_succeed() {
     let policy = RetryPolicy::default().with_request_limit(SECOND * 10);
     let (start, mut attempts) = (Instant::now(), hosts.attempts(&url(), &policy));
     let exhausted = loop {
-        attempts.ready().await.unwrap();
-        hosts.attempts(&url(), &policy).answered();
-        if let Err(exhausted) = attempts.failed(&UnavailableError, None) {
+        attempts.wait_until_ready().await.unwrap();
+        hosts.attempts(&url(), &policy).record_response();
+        if let Err(exhausted) = attempts.record_failure(&UnavailableError, None) {
             break exhausted;
         }
     };
@@ -218,7 +218,7 @@ async fn request_limit_applies_while_other_requests_succeed() {
     let mut later_attempts =
         hosts.attempts(&url(), &policy.with_limit(SECOND * 20)).with_failing_for(Some(SECOND * 30));
     assert!(
-        !later_attempts.failed(&UnavailableError, None).unwrap_err().is_request_limit(),
+        !later_attempts.record_failure(&UnavailableError, None).unwrap_err().is_request_limit(),
         "the earlier failures count for the general limit"
     );
 }
@@ -228,29 +228,29 @@ async fn request_limit_applies_to_the_only_request_of_a_host() {
     let (hosts, policy) = (Hosts::new(), RetryPolicy::default().with_request_limit(SECOND * 10));
     let (start, mut attempts) = (Instant::now(), hosts.attempts(&url(), &policy));
     let exhausted = loop {
-        attempts.ready().await.unwrap();
-        if let Err(exhausted) = attempts.failed(&UnavailableError, None) {
+        attempts.wait_until_ready().await.unwrap();
+        if let Err(exhausted) = attempts.record_failure(&UnavailableError, None) {
             break exhausted;
         }
     };
     assert!(exhausted.is_request_limit() && start.elapsed() < SECOND * 60, "{exhausted:?}");
     // Another request shows that the host responds.
     let mut other = hosts.attempts(&url(), &policy);
-    other.ready().await.unwrap();
-    other.answered();
+    other.wait_until_ready().await.unwrap();
+    other.record_response();
     let start = Instant::now();
-    hosts.attempts(&url(), &policy).ready().await.unwrap();
+    hosts.attempts(&url(), &policy).wait_until_ready().await.unwrap();
     assert_eq!(Instant::now(), start, "the next request does not wait");
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_request_becomes_the_probe_if_the_probe_is_dropped() {
     let hosts = Hosts::new();
-    hosts.attempts(&url(), &RetryPolicy::default()).failed_with_response(&UnavailableError, Some(SECOND)).unwrap();
+    hosts.attempts(&url(), &RetryPolicy::default()).record_failure_response(&UnavailableError, Some(SECOND)).unwrap();
     let mut probe = hosts.attempts(&url(), &RetryPolicy::default());
-    probe.ready().await.unwrap();
+    probe.wait_until_ready().await.unwrap();
     let mut waiting = hosts.attempts(&url(), &RetryPolicy::default());
-    tokio::join!(async { waiting.ready().await.unwrap() }, async {
+    tokio::join!(async { waiting.wait_until_ready().await.unwrap() }, async {
         sleep(SECOND * 5).await;
         drop(probe);
     });

@@ -109,7 +109,7 @@ impl OAuthClient {
             return Ok(token.clone());
         }
         match self.verify_token(token.clone(), None).await {
-            Ok(token) => Ok(token.verified()),
+            Ok(token) => Ok(token.into_verified()),
             Err(error) if error.is_verification_unavailable() => Err(token_error(error)),
             Err(_) => Ok(token.clone()),
         }

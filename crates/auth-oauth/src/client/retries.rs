@@ -34,17 +34,17 @@ impl OAuthClient {
         let mut attempts = self.0.http.attempts(url, policy);
         let mut last_error = None;
         loop {
-            if let Err(exhausted) = attempts.ready().await {
+            if let Err(exhausted) = attempts.wait_until_ready().await {
                 return Err(OAuthError::unavailable(exhausted, last_error));
             }
             let error = match request().await {
                 Err(error) if error.is_transient() => error,
                 outcome => {
-                    attempts.answered();
+                    attempts.record_response();
                     return outcome;
                 }
             };
-            let may_retry = attempts.failed(&error, error.retry_after());
+            let may_retry = attempts.record_failure(&error, error.retry_after());
             if error.is_uncertain() {
                 return Err(error);
             }

@@ -205,7 +205,7 @@ impl LeaseGuard for KnownExpiryGuard {
     }
 
     // An empty store does not show that the user has logged out, because the token may be only in memory.
-    fn login_was_ended(&self) -> bool {
+    fn is_logged_out(&self) -> bool {
         false
     }
 

@@ -131,7 +131,7 @@ impl LeaseGuard for FileLeaseGuard {
         self.current.as_ref()
     }
 
-    fn login_was_ended(&self) -> bool {
+    fn is_logged_out(&self) -> bool {
         self.current.is_none()
     }
 

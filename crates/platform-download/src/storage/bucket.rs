@@ -19,7 +19,7 @@ use std::time::Duration;
 use auth_http::{HttpClient, Method, Request, Response, SignedUrl};
 
 use crate::retry::{Attempts, RetryPolicy, Retryable, for_transfers};
-use crate::storage::signer::Unsigned;
+use crate::storage::signer::UnsignedRequest;
 use crate::{Crc32c, ObjectAddress, RateLimit, SignError, UrlSigner};
 
 pub use delete::{Deleted, Deletion};
@@ -28,7 +28,7 @@ pub use error::BucketError;
 pub use list::ObjectEntry;
 pub use multipart::UnfinishedUpload;
 pub use object_reader::ObjectReader;
-pub(crate) use response::{ErrorResponse, stated_checksum};
+pub(crate) use response::{ErrorResponse, storage_checksum};
 pub use select::SelectedObjects;
 use xml::Document;
 
@@ -255,7 +255,7 @@ impl Bucket {
     pub(crate) async fn state(&self, key: &str) -> Result<Option<ObjectState>, BucketError> {
         let mut attempts = self.attempts();
         let outcome = loop {
-            if let Err(exhausted) = attempts.ready().await {
+            if let Err(exhausted) = attempts.wait_until_ready().await {
                 break Err(BucketError::unavailable(exhausted));
             }
             if let Break(outcome) = attempts.evaluate(self.request_state(key).await) {
@@ -273,7 +273,7 @@ impl Bucket {
             404 => Ok(None),
             200 => Ok(Some(ObjectState {
                 bytes: response.header("x-goog-stored-content-length").and_then(|bytes| bytes.parse().ok()),
-                crc32c: stated_checksum(&response),
+                crc32c: storage_checksum(&response),
             })),
             _ => Err(BucketError::refused(ErrorResponse::read(response).await)),
         }
@@ -298,7 +298,7 @@ impl Bucket {
         query: &[(&str, &str)],
         headers: &[(&str, &str)],
     ) -> Result<Request, BucketError> {
-        let unsigned = Unsigned { method, bucket: &self.name, key, query, headers };
+        let unsigned = UnsignedRequest { method, bucket: &self.name, key, query, headers };
         let url = self.signer.sign(&unsigned, REQUEST_LIFETIME).map_err(BucketError::sign)?;
         Ok(Request::new(method, url.expose().clone()))
     }
@@ -311,7 +311,7 @@ impl Bucket {
     ) -> Result<(Document, ObjectHeaders), BucketError> {
         let mut attempts = self.attempts();
         loop {
-            attempts.ready().await.map_err(BucketError::unavailable)?;
+            attempts.wait_until_ready().await.map_err(BucketError::unavailable)?;
             let outcome = match self.http.send(request()?).await {
                 Ok(response) => read_document(response).await,
                 Err(error) => Err(BucketError::http(error)),
@@ -329,7 +329,7 @@ async fn read_document(response: Response) -> Result<(Document, ObjectHeaders), 
         return Err(BucketError::refused(ErrorResponse::read(response).await));
     }
     let generation = response.header("x-goog-generation").map(str::to_owned);
-    let headers = ObjectHeaders { crc32c: stated_checksum(&response), generation };
+    let headers = ObjectHeaders { crc32c: storage_checksum(&response), generation };
     let body = response.bytes(MAX_RESPONSE_BYTES).await.map_err(BucketError::http)?;
     match Document::read(&body).map_err(BucketError::document)? {
         Document::Error(error) => Err(BucketError::refused(ErrorResponse::with_status_200(&error.code))),

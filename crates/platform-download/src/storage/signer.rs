@@ -65,7 +65,7 @@ enum SigningKey {
 }
 
 /// A request to sign.
-pub(crate) struct Unsigned<'a> {
+pub(crate) struct UnsignedRequest<'a> {
     pub(crate) method: Method,
     pub(crate) bucket: &'a str,
     /// The object key; `None` for the bucket itself.
@@ -138,7 +138,7 @@ impl UrlSigner {
         object: &ObjectAddress,
         lifetime: impl Into<Option<Duration>>,
     ) -> Result<SignedUrl, SignError> {
-        self.sign(&Unsigned::of(Method::Put, object), lifetime.into().unwrap_or(self.put_lifetime))
+        self.sign(&UnsignedRequest::of(Method::Put, object), lifetime.into().unwrap_or(self.put_lifetime))
     }
 
     /// Returns a signed URL to GET the object, valid for `lifetime` (60 s to 7 days), or for the
@@ -152,7 +152,7 @@ impl UrlSigner {
         object: &ObjectAddress,
         lifetime: impl Into<Option<Duration>>,
     ) -> Result<SignedUrl, SignError> {
-        self.sign(&Unsigned::of(Method::Get, object), lifetime.into().unwrap_or(self.get_lifetime))
+        self.sign(&UnsignedRequest::of(Method::Get, object), lifetime.into().unwrap_or(self.get_lifetime))
     }
 
     pub(crate) fn endpoint(&self) -> &Url {
@@ -160,12 +160,12 @@ impl UrlSigner {
     }
 
     /// Returns a signed URL for a request of an upload, with the lifetime of PUT URLs.
-    pub(crate) fn sign_put(&self, request: &Unsigned<'_>) -> Result<SignedUrl, SignError> {
+    pub(crate) fn sign_put(&self, request: &UnsignedRequest<'_>) -> Result<SignedUrl, SignError> {
         self.sign(request, self.put_lifetime)
     }
 
     /// Returns a signed URL for one request. Fails for keys and bucket names whose URL would name another object.
-    pub(crate) fn sign(&self, request: &Unsigned<'_>, lifetime: Duration) -> Result<SignedUrl, SignError> {
+    pub(crate) fn sign(&self, request: &UnsignedRequest<'_>, lifetime: Duration) -> Result<SignedUrl, SignError> {
         if !LIFETIME_RANGE.contains(&lifetime) {
             return Err(Kind::Lifetime(lifetime).into());
         }
@@ -189,7 +189,7 @@ impl UrlSigner {
         Ok(signed_url.into())
     }
 
-    fn url(&self, request: &Unsigned<'_>) -> Result<Url, SignError> {
+    fn url(&self, request: &UnsignedRequest<'_>) -> Result<Url, SignError> {
         address::check_bucket(request.bucket)?;
         let mut path = format!("{}/{}", self.endpoint.path().trim_end_matches('/'), request.bucket);
         if let Some(key) = request.key {
@@ -213,7 +213,7 @@ impl fmt::Debug for UrlSigner {
     }
 }
 
-impl<'a> Unsigned<'a> {
+impl<'a> UnsignedRequest<'a> {
     pub(crate) fn of(method: Method, object: &'a ObjectAddress) -> Self {
         Self { method, bucket: object.bucket(), key: Some(object.key()), query: &[], headers: &[] }
     }

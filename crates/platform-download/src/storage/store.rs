@@ -47,13 +47,13 @@ use crate::retry::{Attempts, RetryPolicy, Retryable, for_transfers};
 use crate::transfer::source::SharedUrl;
 use crate::{Bucket, Crc32c, Expected, ObjectAddress, Outcome, RateLimit, Source, Verification};
 use error::Kind;
-use incoming::Incoming;
+use incoming::IncomingFile;
 use parts::{PartTransfer, Transfer, TransferEnd, Uploads};
 
 pub use address::{StoreAddress, StoreAddressError};
 pub use error::StoreError;
 pub use lease::StoreLease;
-pub(crate) use objects::{StatedProperties, StoredObject, StoredObjects};
+pub(crate) use objects::{StorageProperties, StoredObject, StoredObjects};
 pub use small::StoredContent;
 
 /// A destination of transfers: a bucket or a folder. Clones are cheap.
@@ -74,26 +74,27 @@ pub use small::StoredContent;
 pub struct Store {
     inner: Arc<dyn ObjectStore>,
     uploads: Option<Arc<Uploads>>,
-    place: Place,
+    kind: StoreKind,
     retry: RetryPolicy,
     rate_limit: Option<RateLimit>,
 }
 
-/// The kinds of stores, by the way in which an object is verified.
+/// The kind of a store. It determines how a stored object is verified.
 #[derive(Clone)]
-enum Place {
-    /// A folder: objects are read.
+enum StoreKind {
+    /// A folder. The content of an object is read.
     Folder,
-    /// A bucket with signed URLs: it states checksums.
+    /// A bucket with signed URLs. The storage returns the checksum of an object.
     Bucket(Box<Bucket>),
-    /// A store of a cloud: its objects have their checksum as metadata.
+    /// A cloud store with its own credentials. The metadata of an object contain its checksum.
     Cloud,
 }
 
-/// The name of the metadata of an object with its CRC32C. Azure permits letters and digits only.
-const CHECKSUM: &str = "aignosticscrc32c";
+/// The name of the metadata entry with the CRC32C of an object. Azure permits only letters and digits.
+const CHECKSUM_METADATA: &str = "aignosticscrc32c";
 
-/// The maximum number of uploads of a file that are recorded, if the store discards them.
+/// The maximum number of recorded uploads of a file. If the store discards all of them, the file is stored without a
+/// journal.
 const MAX_STARTS: usize = 3;
 
 /// The result of a transfer: the store has an object with the expected length and checksum.
@@ -132,17 +133,19 @@ impl Store {
     /// The folder cannot be created or used.
     pub fn local(folder: impl AsRef<FilePath>) -> Result<Self, StoreError> {
         let folder = folder.as_ref();
-        let unusable = |source| Kind::Store { is_transient: false }.with(source).about(&folder.display().to_string());
-        std::fs::create_dir_all(folder).map_err(|error| unusable(error.into()))?;
-        let inner = LocalFileSystem::new_with_prefix(folder).map_err(|error| unusable(error.into()))?.with_fsync(true);
-        Ok(Self::of(Arc::new(inner), Place::Folder, for_transfers()))
+        let name = folder.display().to_string();
+        let folder_error = |source| Kind::Store { is_transient: false }.with(source).with_key(&name);
+        std::fs::create_dir_all(folder).map_err(|error| folder_error(error.into()))?;
+        let inner = LocalFileSystem::new_with_prefix(folder).map_err(|error| folder_error(error.into()))?;
+        Ok(Self::new(Arc::new(inner.with_fsync(true)), StoreKind::Folder, for_transfers()))
     }
 
-    fn of(inner: Arc<dyn ObjectStore>, place: Place, retry: RetryPolicy) -> Self {
-        Self { inner, uploads: None, place, retry, rate_limit: None }
+    fn new(inner: Arc<dyn ObjectStore>, kind: StoreKind, retry: RetryPolicy) -> Self {
+        Self { inner, uploads: None, kind, retry, rate_limit: None }
     }
 
-    /// Sets the interface for uploads that another process can continue, and the name of the store in journals.
+    /// Sets the interface for multipart uploads, which another process can continue, and the name of the store in
+    /// journals.
     fn with_uploads(self, store: Arc<dyn MultipartStore>, name: String) -> Self {
         Self { uploads: Some(Arc::new(Uploads { store, name, journals: None })), ..self }
     }
@@ -158,7 +161,7 @@ impl Store {
         let inner =
             connector::connect(&bucket).map_err(|error| Kind::Store { is_transient: false }.with(error.into()))?;
         let (inner, retry, name) = (Arc::new(inner), *bucket.retry(), bucket.root());
-        let store = Self::of(inner.clone(), Place::Bucket(Box::new(bucket)), retry);
+        let store = Self::new(inner.clone(), StoreKind::Bucket(Box::new(bucket)), retry);
         Ok(store.with_uploads(inner, name.trim_end_matches('/').to_owned()))
     }
 
@@ -201,10 +204,10 @@ impl Store {
         key: &str,
         received: &(dyn Fn(u64) + Sync),
     ) -> Result<Stored, StoreError> {
-        let path = path(key)?;
+        let path = path_of_key(key)?;
         let mut attempts = Attempts::begin(http, &self.retry);
         let outcome = loop {
-            if let Err(exhausted) = attempts.ready().await {
+            if let Err(exhausted) = attempts.wait_until_ready().await {
                 break Err(StoreError::unavailable(exhausted));
             }
             let url = SharedUrl::new(source);
@@ -214,7 +217,7 @@ impl Store {
                 break outcome;
             }
         };
-        outcome.map_err(|error| error.about(key))
+        outcome.map_err(|error| error.with_key(key))
     }
 
     async fn fetch_once(&self, path: &Path, transfer: Transfer<'_>) -> Result<Stored, StoreError> {
@@ -228,17 +231,18 @@ impl Store {
                 return Ok(Stored { bytes, crc32c: expected.crc32c().unwrap_or_default(), already_present: true });
             }
             starts += 1;
-            let in_parts = if starts > MAX_STARTS { None } else { PartTransfer::open(self, path, transfer).await? };
-            let end = match in_parts {
+            let may_record = starts <= MAX_STARTS;
+            let part_transfer = if may_record { PartTransfer::open(self, path, transfer).await? } else { None };
+            let end = match part_transfer {
                 Some(transfer) => transfer.run().await?,
                 None => TransferEnd::Unranged,
             };
             let (bytes, crc32c) = match (end, expected.bytes().zip(expected.crc32c())) {
                 // The object may have been completed, and the response lost.
                 (TransferEnd::Discarded, _) => continue,
-                (TransferEnd::Stored, Some(stated)) => stated,
+                (TransferEnd::Stored, Some(bytes_and_checksum)) => bytes_and_checksum,
                 _ => {
-                    let mut incoming = Incoming::new(http, url, expected, received, self.retry);
+                    let mut incoming = IncomingFile::new(http, url, expected, received, self.retry);
                     incoming.rate_limit.clone_from(&self.rate_limit);
                     self.store(path, &mut incoming).await?;
                     (incoming.received(), incoming.crc32c())
@@ -251,10 +255,10 @@ impl Store {
 
     /// Returns the length of the existing object if it is correct.
     async fn existing_length(&self, path: &Path, expected: Expected) -> Result<Option<u64>, StoreError> {
-        // Without an expected checksum, an object cannot be compared.
-        let Some(wanted) = expected.crc32c() else { return Ok(None) };
+        // Without an expected checksum, an object cannot be verified.
+        let Some(expected_crc32c) = expected.crc32c() else { return Ok(None) };
         let has_expected_length = |bytes: u64| expected.bytes().is_none_or(|expected| expected == bytes);
-        if let Place::Bucket(bucket) = &self.place {
+        if let StoreKind::Bucket(bucket) = &self.kind {
             let state = match bucket.state(path.as_ref()).await {
                 // The key may permit writing, but not reading.
                 Err(error) if error.is_denied() => None,
@@ -262,63 +266,64 @@ impl Store {
                     state.map_err(|error| Kind::Store { is_transient: error.is_transient() }.with(error.into()))?
                 }
             };
-            let state = state.filter(|state| state.crc32c == Some(wanted));
+            let state = state.filter(|state| state.crc32c == Some(expected_crc32c));
             return Ok(state.and_then(|state| state.bytes).filter(|&bytes| has_expected_length(bytes)));
         }
-        if let Place::Cloud = self.place {
-            let state = self.state(path).await?.filter(|(_, crc32c)| *crc32c == Some(wanted));
+        if let StoreKind::Cloud = self.kind {
+            let state = self.existing_properties(path).await?.filter(|(_, crc32c)| *crc32c == Some(expected_crc32c));
             return Ok(state.map(|(bytes, _)| bytes).filter(|&bytes| has_expected_length(bytes)));
         }
-        let found = match self.inner.get(path).await {
+        let object = match self.inner.get(path).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            found => found.map_err(StoreError::store)?,
+            object => object.map_err(StoreError::store)?,
         };
-        let bytes = found.meta.size;
+        let bytes = object.meta.size;
         if !has_expected_length(bytes) {
             return Ok(None);
         }
-        let append = async |crc: Crc32c, piece: Bytes| Ok(crc.append(&piece));
-        let crc32c = found.into_stream().try_fold(Crc32c::default(), append).await.map_err(StoreError::store)?;
-        Ok((crc32c == wanted).then_some(bytes))
+        let append = async |crc: Crc32c, chunk: Bytes| Ok(crc.append(&chunk));
+        let crc32c = object.into_stream().try_fold(Crc32c::default(), append).await.map_err(StoreError::store)?;
+        Ok((crc32c == expected_crc32c).then_some(bytes))
     }
 
-    /// Returns the length and the recorded checksum of an object in a store of a cloud, or `None` if it does not exist.
-    async fn state(&self, path: &Path) -> Result<Option<(u64, Option<Crc32c>)>, StoreError> {
+    /// Returns the length of an object in a cloud store and the checksum in its metadata, or `None` if the object does
+    /// not exist or cannot be read.
+    async fn existing_properties(&self, path: &Path) -> Result<Option<(u64, Option<Crc32c>)>, StoreError> {
         match self.properties(path).await {
-            // Write permission may exist without read permission.
+            // The credentials may permit writing, but not reading.
             Err(object_store::Error::NotFound { .. } | object_store::Error::PermissionDenied { .. }) => Ok(None),
-            found => found.map(Some).map_err(StoreError::store),
+            properties => properties.map(Some).map_err(StoreError::store),
         }
     }
 
     async fn properties(&self, path: &Path) -> object_store::Result<(u64, Option<Crc32c>)> {
         let options = GetOptions { head: true, ..GetOptions::default() };
-        let found = self.inner.get_opts(path, options).await?;
-        let recorded = found.attributes.get(&Attribute::Metadata(CHECKSUM.into()));
-        Ok((found.meta.size, recorded.and_then(|text| text.parse().ok())))
+        let object = self.inner.get_opts(path, options).await?;
+        let crc32c = object.attributes.get(&Attribute::Metadata(CHECKSUM_METADATA.into()));
+        Ok((object.meta.size, crc32c.and_then(|text| text.parse().ok())))
     }
 
-    /// Returns the metadata of an object with this checksum.
+    /// Returns the metadata with the checksum of an object. Only cloud stores need them.
     fn attributes(&self, crc32c: Option<Crc32c>) -> Attributes {
-        let crc32c = crc32c.filter(|_| matches!(self.place, Place::Cloud));
+        let crc32c = crc32c.filter(|_| matches!(self.kind, StoreKind::Cloud));
         let attribute =
-            |crc32c: Crc32c| (Attribute::Metadata(CHECKSUM.into()), AttributeValue::from(crc32c.to_string()));
+            |crc32c: Crc32c| (Attribute::Metadata(CHECKSUM_METADATA.into()), AttributeValue::from(crc32c.to_string()));
         crc32c.into_iter().map(attribute).collect()
     }
 
-    async fn store(&self, path: &Path, incoming: &mut Incoming<'_>) -> Result<(), StoreError> {
-        let first = incoming.part().await?;
+    async fn store(&self, path: &Path, incoming: &mut IncomingFile<'_>) -> Result<(), StoreError> {
+        let first_part = incoming.next_part().await?;
         if incoming.is_at_end() {
             incoming.verify()?;
             let options = PutOptions { attributes: self.attributes(Some(incoming.crc32c())), ..PutOptions::default() };
-            self.inner.put_opts(path, first.into(), options).await.map_err(StoreError::store)?;
+            self.inner.put_opts(path, first_part.into(), options).await.map_err(StoreError::store)?;
             return Ok(());
         }
-        // The content has the stated checksum before it becomes an object.
+        // `store_parts` verifies the content before the upload is completed, so that the object has this checksum.
         let attributes = self.attributes(incoming.expected_crc32c());
         let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         let mut upload = self.inner.put_multipart_opts(path, options).await.map_err(StoreError::store)?;
-        let outcome = match parts(&mut *upload, first, incoming).await {
+        let outcome = match store_parts(&mut *upload, first_part, incoming).await {
             Ok(()) => upload.complete().await.map(drop).map_err(StoreError::store),
             error => error,
         };
@@ -329,38 +334,43 @@ impl Store {
         outcome
     }
 
-    /// Checks that the store still has the stored object. In a store of a cloud, the checksum is the one that was stored with
-    /// the object, so that this detects an object of another process, but no damage in the store.
-    async fn confirm(&self, path: &Path, (bytes, stored): (u64, Crc32c)) -> Result<(), StoreError> {
-        let (found, crc32c) = match &self.place {
-            Place::Folder => return Ok(()),
-            Place::Cloud => match self.properties(path).await {
+    /// Checks that the store still has the stored object. A cloud store returns the checksum from the metadata of the
+    /// object, so that this check detects a replaced object, but not corrupted content.
+    async fn confirm(&self, path: &Path, (expected_bytes, expected_crc32c): (u64, Crc32c)) -> Result<(), StoreError> {
+        let (bytes, crc32c) = match &self.kind {
+            StoreKind::Folder => return Ok(()),
+            StoreKind::Cloud => match self.properties(path).await {
                 // The credentials may permit writing, but not reading.
                 Err(object_store::Error::PermissionDenied { .. }) => return Ok(()),
                 Err(object_store::Error::NotFound { .. }) => return Err(Kind::Overwritten.into()),
                 Err(error) => return Err(StoreError::store(error)),
-                Ok(found) => (Some(found.0), found.1),
+                Ok((bytes, crc32c)) => (Some(bytes), crc32c),
             },
-            Place::Bucket(bucket) => match bucket.state(path.as_ref()).await {
+            StoreKind::Bucket(bucket) => match bucket.state(path.as_ref()).await {
                 Err(error) if error.is_denied() => return Ok(()),
                 Err(error) => return Err(Kind::Store { is_transient: error.is_transient() }.with(error.into())),
                 Ok(None) => return Err(Kind::Overwritten.into()),
                 Ok(Some(state)) => (state.bytes, state.crc32c),
             },
         };
-        // A wrong object is not deleted, because another process may have written it.
-        let is_correct = found.is_none_or(|found| found == bytes) && crc32c.is_none_or(|crc32c| crc32c == stored);
+        // A different object is not deleted, because another process may have stored it.
+        let is_correct =
+            bytes.is_none_or(|bytes| bytes == expected_bytes) && crc32c.is_none_or(|crc32c| crc32c == expected_crc32c);
         if is_correct { Ok(()) } else { Err(Kind::Overwritten.into()) }
     }
 }
 
 /// Stores the content in parts. The last part is stored only if the whole content is correct.
-async fn parts(upload: &mut dyn MultipartUpload, first: Bytes, incoming: &mut Incoming<'_>) -> Result<(), StoreError> {
-    let mut part = first;
+async fn store_parts(
+    upload: &mut dyn MultipartUpload,
+    first_part: Bytes,
+    incoming: &mut IncomingFile<'_>,
+) -> Result<(), StoreError> {
+    let mut part = first_part;
     while !incoming.is_at_end() {
-        let stored = upload.put_part(part.into());
-        let stored = async { stored.await.map_err(StoreError::store) };
-        ((), part) = try_join(stored, incoming.part()).await?;
+        let request = upload.put_part(part.into());
+        let request = async { request.await.map_err(StoreError::store) };
+        ((), part) = try_join(request, incoming.next_part()).await?;
     }
     incoming.verify()?;
     if !part.is_empty() {
@@ -369,14 +379,14 @@ async fn parts(upload: &mut dyn MultipartUpload, first: Bytes, incoming: &mut In
     Ok(())
 }
 
-/// Validates a key and returns its path.
-fn path(key: &str) -> Result<Path, StoreError> {
-    ObjectAddress::new("gs", "any", key).map_err(|error| Kind::Key.with(error.into()).about(key))?;
+/// Validates a key, and returns it as a path of `object_store`.
+fn path_of_key(key: &str) -> Result<Path, StoreError> {
+    ObjectAddress::new("gs", "any", key).map_err(|error| Kind::Key.with(error.into()).with_key(key))?;
     // `object_store` would remove empty segments and store the object under another key.
     if key.split('/').any(str::is_empty) {
-        return Err(StoreError::from(Kind::Key).about(key));
+        return Err(StoreError::from(Kind::Key).with_key(key));
     }
-    Path::parse(key).map_err(|error| Kind::Key.with(error.into()).about(key))
+    Path::parse(key).map_err(|error| Kind::Key.with(error.into()).with_key(key))
 }
 
 impl fmt::Debug for Store {

@@ -36,14 +36,14 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::retry::Retryable;
-use crate::storage::bucket::{ErrorResponse, stated_checksum};
-use crate::storage::signer::Unsigned;
+use crate::storage::bucket::{ErrorResponse, storage_checksum};
+use crate::storage::signer::UnsignedRequest;
 use crate::{Bucket, Crc32c, ObjectAddress};
 use content::Content;
 use error::Kind;
 use local::{LocalFile, OpenFile};
 use parts::{MULTIPART_THRESHOLD, PartUpload};
-use progress::{FileProgress, Observer, Sent, Total};
+use progress::{FileProgress, Observer, SentBytes, TotalProgress};
 
 #[cfg(feature = "object-store")]
 pub use copy::{BucketCopy, CopyObject, CopySource};
@@ -193,15 +193,15 @@ impl Uploader {
     /// sent. If the future is dropped, a later call skips the files that were sent completely.
     pub async fn upload(&self, files: impl IntoIterator<Item = UploadFile>) -> Vec<Upload> {
         let files: Vec<_> = files.into_iter().map(Arc::new).collect();
-        let total = Arc::new(Total::of(&files).await);
+        let total = Arc::new(TotalProgress::of(&files).await);
         let mut keys = HashSet::new();
         let files: Vec<_> = files.iter().map(|file| (file.clone(), keys.insert(file.key().to_owned()))).collect();
         let uploads = files.into_iter().enumerate().map(async |(position, (file, is_first))| {
             let progress = Arc::new(FileProgress::new(file.clone(), total.clone(), self.observer.clone()));
             let outcome =
                 if is_first { Box::pin(self.upload_one(&file, &progress)).await } else { Err(Kind::Duplicate.into()) };
-            progress.ended(outcome.as_ref().ok().map(|uploaded| uploaded.already_present));
-            let result = outcome.map_err(|error| error.about(file.path(), file.key()));
+            progress.finish(outcome.as_ref().ok().map(|uploaded| uploaded.already_present));
+            let result = outcome.map_err(|error| error.with_file(file.path(), file.key()));
             (position, Upload { file: UploadFile::clone(&file), result })
         });
         let mut uploads: Vec<_> = stream::iter(uploads).buffer_unordered(self.workers).collect().await;
@@ -213,12 +213,11 @@ impl Uploader {
         let object = self.bucket.address(file.key()).map_err(|error| Kind::Sign.with(error))?;
         let local_file = LocalFile::examine(file.path()).await?;
         let (bytes, open_file) = (local_file.bytes(), local_file.open().await?);
-        progress.begin(bytes);
-        let existing_crc32c = similar(&self.bucket, file.key(), bytes).await?;
+        progress.start_attempt(bytes);
+        let existing_crc32c = existing_checksum(&self.bucket, file.key(), bytes).await?;
         let is_multipart = bytes >= MULTIPART_THRESHOLD && self.bucket.accepts_parts();
         let mut crc32c = file.crc32c();
-        // The checksum for a multipart upload of a new object is combined from the checksums of the parts, so that the
-        // file is read only once.
+        // A multipart upload of a new object combines the checksums of its parts, so that the file is read only once.
         if crc32c.is_none() && (existing_crc32c.is_some() || !is_multipart) {
             crc32c = Some(open_file.checksum().await?);
         }
@@ -258,9 +257,9 @@ impl Uploader {
         let _permit = self.in_flight.acquire().await;
         let mut attempts = self.bucket.attempts();
         loop {
-            attempts.ready().await.map_err(UploadError::unavailable)?;
-            let sent = Sent::of(progress, progress.begin(open_file.bytes()));
-            let content = Content::of(open_file.clone(), 0..open_file.bytes(), Some(crc32c), sent)?;
+            attempts.wait_until_ready().await.map_err(UploadError::unavailable)?;
+            let sent = SentBytes::new(progress, progress.start_attempt(open_file.bytes()));
+            let content = Content::new(open_file.clone(), 0..open_file.bytes(), Some(crc32c), sent)?;
             let content = content.with_rate_limit(self.bucket.uploads().rate_limit.clone());
             let outcome = self.send(file, object, content, crc32c).await;
             if let Break(outcome) = attempts.evaluate(outcome) {
@@ -280,7 +279,7 @@ impl Uploader {
         let hash = format!("crc32c={crc32c}");
         // The storage requires that each `x-goog-` header is signed.
         let headers = [("x-goog-hash", hash.as_str())];
-        let unsigned = Unsigned { headers: &headers, ..Unsigned::of(Method::Put, object) };
+        let unsigned = UnsignedRequest { headers: &headers, ..UnsignedRequest::of(Method::Put, object) };
         let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
         let request = Request::new(Method::Put, url.expose().clone())
             .with_stream(length, content.into_stream())
@@ -293,12 +292,12 @@ impl Uploader {
             return Err(error);
         }
         let response = response.map_err(|error| Kind::Http(error.is_transient()).with(error))?;
-        confirm(&self.bucket, response, file.key(), crc32c).await
+        check_response(&self.bucket, response, file.key(), crc32c).await
     }
 }
 
-/// Returns the checksum of the existing object, if the object has this length.
-async fn similar(bucket: &Bucket, key: &str, bytes: u64) -> Result<Option<Crc32c>, UploadError> {
+/// Returns the checksum of the existing object, if it has this length.
+async fn existing_checksum(bucket: &Bucket, key: &str, bytes: u64) -> Result<Option<Crc32c>, UploadError> {
     let state = match bucket.state(key).await {
         // The signing key may permit writing, but not reading.
         Err(error) if error.is_denied() => None,
@@ -307,16 +306,16 @@ async fn similar(bucket: &Bucket, key: &str, bytes: u64) -> Result<Option<Crc32c
     Ok(state.filter(|state| state.bytes == Some(bytes)).and_then(|state| state.crc32c))
 }
 
-/// Checks that the storage has confirmed the checksum of the sent content.
-async fn confirm(bucket: &Bucket, response: Response, key: &str, crc32c: Crc32c) -> Result<(), UploadError> {
+/// Checks that the response confirms the checksum of the sent content.
+async fn check_response(bucket: &Bucket, response: Response, key: &str, crc32c: Crc32c) -> Result<(), UploadError> {
     if response.status() != 200 {
         return Err(Kind::Refused(ErrorResponse::read(response).await).into());
     }
-    match stated_checksum(&response) {
+    match storage_checksum(&response) {
         Some(actual) if actual == crc32c => Ok(()),
         Some(actual) => {
             // The storage did not verify the checksum. If the deletion fails, the next attempt overwrites the object.
-            // Without its generation, the object is not deleted, because another client may have replaced it.
+            // Without a generation, the object is not deleted, because another client may have replaced it.
             if let Some(generation) = response.header("x-goog-generation").map(str::to_owned) {
                 let _ = bucket.delete_generation(key, &generation).await;
             }

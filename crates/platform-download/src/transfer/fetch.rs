@@ -312,7 +312,7 @@ impl Job<'_> {
             let OpenResponse { mut attempts, response, .. } = open;
             drop(response);
             if writer.offset() - start >= READ_BUFFER_BYTES as u64 {
-                attempts.progressed();
+                attempts.record_progress();
             }
             check_retry(outcome, &mut attempts)?;
             if writer.offset() >= requested.end {

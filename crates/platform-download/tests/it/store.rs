@@ -67,15 +67,15 @@ impl Lab {
         [self.storage.get(KEY).await, fs::read(self.folder.path().join("results").join(KEY)).ok()]
     }
 
-    /// Asserts that both destinations have the right content, and no other file.
-    async fn assert_both_right(&self, case: &str) {
+    /// Asserts that both destinations have the content of the file, and that no temporary file remains.
+    async fn assert_both_correct(&self, case: &str) {
         let contents = self.stored_contents().await;
         assert!(contents.iter().all(|content| content.as_ref() == Some(&self.content)), "{case}");
-        self.assert_nothing_left();
+        self.assert_no_temporary_file();
     }
 
-    /// Asserts that the folder contains at most the file itself.
-    fn assert_nothing_left(&self) {
+    /// Asserts that the folder contains no temporary file.
+    fn assert_no_temporary_file(&self) {
         let folder = self.folder.path().join("results/run 1/größe+%2F~");
         let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(names.is_empty() || names == ["file.csv"], "{names:?}");
@@ -83,8 +83,8 @@ impl Lab {
 
     /// Returns the ranges of all requests for the object `original`.
     async fn requested_ranges(&self) -> Vec<Option<String>> {
-        let all = self.storage.requests("GET").await;
-        all.into_iter().filter(|entry| entry.path.ends_with("/original")).map(|entry| entry.range).collect()
+        let requests = self.storage.requests("GET").await;
+        requests.into_iter().filter(|entry| entry.path.ends_with("/original")).map(|entry| entry.range).collect()
     }
 }
 
@@ -98,7 +98,7 @@ async fn file_of_any_size_is_stored_and_not_fetched_again() {
             assert!(lab.fetch(&store).await.unwrap().already_present);
         }
         assert_eq!(lab.requested_ranges().await, [None, None], "{size}");
-        lab.assert_both_right(&size.to_string()).await;
+        lab.assert_both_correct(&size.to_string()).await;
     }
 }
 
@@ -112,7 +112,7 @@ async fn object_is_replaced_atomically() {
     fs::write(&file, "the good old file").unwrap();
     let observe = |_| assert_eq!(fs::read(&file).unwrap(), b"the good old file");
     in_folder.fetch(&lab.http, &lab.original, lab.expected, KEY, &observe).await.unwrap();
-    // The completion of the multipart upload is delayed, after all parts are stored.
+    // Delays the completion of the multipart upload, when all parts are stored.
     let slow = Effect::Latency { milliseconds: 300 };
     lab.storage.fault(slow, |fault| fault.with_method("POST").after(1)).await;
     let fetch = lab.fetch(&in_bucket);
@@ -123,19 +123,22 @@ async fn object_is_replaced_atomically() {
     };
     let (outcome, ()) = tokio::join!(fetch, read_old_object);
     assert!(!outcome.unwrap().already_present);
-    lab.assert_both_right("afterwards").await;
+    lab.assert_both_correct("after the replacement").await;
 }
 
 #[tokio::test]
-async fn mismatched_file_is_not_stored() {
+async fn file_with_unexpected_content_is_not_stored() {
     for size in [10, 17 * MEBIBYTE] {
         let lab = Lab::with(size).await;
         let bytes = size as u64;
         lab.storage.put(KEY, "the good old object").await;
-        let wrong = Expected::new(Crc32c::of(b"something else"));
-        for expected in
-            [wrong, wrong.with_bytes(bytes), lab.expected.with_bytes(bytes - 1), lab.expected.with_bytes(bytes + 1)]
-        {
+        let wrong_checksum = Expected::new(Crc32c::of(b"something else"));
+        for expected in [
+            wrong_checksum,
+            wrong_checksum.with_bytes(bytes),
+            lab.expected.with_bytes(bytes - 1),
+            lab.expected.with_bytes(bytes + 1),
+        ] {
             for store in lab.stores() {
                 let error = lab.fetch_expecting(&store, expected).await.unwrap_err();
                 assert!(error.is_corrupt() && !error.is_transient() && !error.is_store(), "{error}");
@@ -144,7 +147,7 @@ async fn mismatched_file_is_not_stored() {
         }
         assert_eq!(lab.stored_contents().await, [Some(b"the good old object".to_vec()), None], "{size}");
         if size > MEBIBYTE {
-            lab.assert_nothing_left();
+            lab.assert_no_temporary_file();
             let aborted_uploads =
                 lab.storage.requests("DELETE").await.iter().filter(|entry| entry.status == 204).count();
             assert_eq!(
@@ -157,19 +160,28 @@ async fn mismatched_file_is_not_stored() {
 }
 
 #[tokio::test]
-async fn faults_during_a_transfer_end_in_the_right_object() {
-    let late = 8_500_000;
-    let rest = || Some(format!("bytes={late}-"));
+async fn transfers_with_faults_store_the_correct_object() {
+    let offset = 8_500_000;
+    let remaining_range = || Some(format!("bytes={offset}-"));
     let status = |status| Effect::Status { status, body: None };
     for (effects, expected_ranges) in [
-        (vec![(Effect::Reset { after_bytes: late }, 0)], vec![None, rest()]),
-        (vec![(Effect::Truncate { after_bytes: late }, 0)], vec![None, rest()]),
+        (vec![(Effect::Reset { after_bytes: offset }, 0)], vec![None, remaining_range()]),
+        (vec![(Effect::Truncate { after_bytes: offset }, 0)], vec![None, remaining_range()]),
         (vec![(status(503), 0)], vec![None, None]),
         (vec![(Effect::ExpiredSignature, 0)], vec![None, None]),
-        (vec![(Effect::Corrupt { at_byte: late }, 0)], vec![None, None]),
-        (vec![(Effect::Truncate { after_bytes: late }, 0), (Effect::WrongContentRange, 1)], vec![None, rest(), None]),
-        (vec![(Effect::Truncate { after_bytes: late }, 0), (status(503), 1)], vec![None, rest(), rest()]),
-        (vec![(Effect::Truncate { after_bytes: late }, 0), (status(403), 1)], vec![None, rest(), rest()]),
+        (vec![(Effect::Corrupt { at_byte: offset }, 0)], vec![None, None]),
+        (
+            vec![(Effect::Truncate { after_bytes: offset }, 0), (Effect::WrongContentRange, 1)],
+            vec![None, remaining_range(), None],
+        ),
+        (
+            vec![(Effect::Truncate { after_bytes: offset }, 0), (status(503), 1)],
+            vec![None, remaining_range(), remaining_range()],
+        ),
+        (
+            vec![(Effect::Truncate { after_bytes: offset }, 0), (status(403), 1)],
+            vec![None, remaining_range(), remaining_range()],
+        ),
     ] {
         let lab = Lab::with(9 * MEBIBYTE).await;
         for store in lab.stores() {
@@ -180,23 +192,23 @@ async fn faults_during_a_transfer_end_in_the_right_object() {
             lab.storage.control.clear_journal().await.unwrap();
             lab.fetch(&store).await.unwrap();
             let mut ranges = lab.requested_ranges().await;
-            // Bytes in transit are lost with a connection, so the download resumes at or before the offset `late`.
+            // Bytes in transit are lost with a connection, so the download resumes at or before `offset`.
             if matches!(effects[0].0, Effect::Reset { .. } | Effect::Truncate { .. }) {
                 for range in ranges.iter_mut().flatten() {
                     let start = range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-')).unwrap();
-                    assert!((1..=late).contains(&start.parse().unwrap()), "{effects:?} {range}");
-                    *range = format!("bytes={late}-");
+                    assert!((1..=offset).contains(&start.parse().unwrap()), "{effects:?} {range}");
+                    *range = format!("bytes={offset}-");
                 }
             }
             assert_eq!(ranges, expected_ranges, "{effects:?} {store:?}");
             lab.storage.control.clear_faults().await.unwrap();
         }
-        lab.assert_both_right(&format!("{effects:?}")).await;
+        lab.assert_both_correct(&format!("{effects:?}")).await;
     }
 }
 
 #[tokio::test]
-async fn file_replaced_during_the_transfer_is_never_mixed() {
+async fn versions_of_a_replaced_file_are_never_mixed() {
     let lab = Lab::with(20 * MEBIBYTE).await;
     let interruption = Effect::Truncate { after_bytes: 12 * MEBIBYTE as u64 };
     lab.storage.fault(interruption, |fault| fault.with_path("*/original").times(1)).await;
@@ -226,7 +238,7 @@ async fn busy_bucket_is_retried_and_a_refusal_is_reported() {
 }
 
 #[tokio::test]
-async fn unsafe_key_is_rejected_before_the_fetch() {
+async fn unsafe_key_is_rejected_before_any_request() {
     let lab = Lab::with(10).await;
     for store in lab.stores() {
         for key in ["", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "a\0b"] {

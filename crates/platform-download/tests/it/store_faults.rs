@@ -1,7 +1,7 @@
 //! Transfers into a failing store: the result is a correct object or an error, never a wrong object.
 //!
-//! Each fault is injected into each kind of request, at different moments. After the fault, the same transfer
-//! completes.
+//! Each fault is injected into each kind of request, at different moments. The same transfer succeeds after the fault
+//! is removed.
 
 use platform_download::{Crc32c, Expected, Store};
 use platform_emulator::{Effect, Fault};
@@ -61,8 +61,8 @@ impl Lab {
         Ok(stored.already_present)
     }
 
-    /// Fetches with a fault, and again without it. If `has_old` is true, the key has another object before.
-    async fn check(&self, method: &str, fault: Fault, has_old: bool) {
+    /// Fetches with a fault, and again without it. If `has_old` is true, another object exists under the key.
+    async fn check_fault(&self, method: &str, fault: Fault, has_old: bool) {
         let case = format!("{method} {fault:?} of {} bytes, {has_old}", self.content.len());
         self.storage.bucket.delete([KEY]).await;
         if has_old {
@@ -75,7 +75,7 @@ impl Lab {
         let is_new = object.as_ref() == Some(&self.content);
         let is_old = object.as_deref() == has_old.then_some(OLD);
         assert!(is_new || is_old, "{case}: a wrong object");
-        assert!(is_new || outcome.is_err(), "{case}: nothing was stored");
+        assert!(is_new || outcome.is_err(), "{case}: success, but nothing was stored");
         if let Err(error) = &outcome {
             let output = format!("{error} {error:?}");
             assert!(!error.is_corrupt() && !output.contains("Signature="), "{case}: {output}");
@@ -93,7 +93,7 @@ impl Lab {
 
 #[tokio::test]
 async fn faults_of_the_store_never_leave_a_wrong_object() {
-    // The number of requests of each method. Only a large file needs requests for parts and for their completion.
+    // The methods of the requests with their numbers. Only a large file needs POST requests, for its multipart upload.
     let [small, large] = SIZES;
     for (size, methods) in [(small, &[("HEAD", 2), ("PUT", 1)][..]), (large, &[("HEAD", 2), ("POST", 2), ("PUT", 3)])] {
         let lab = Lab::with(size).await;
@@ -103,7 +103,7 @@ async fn faults_of_the_store_never_leave_a_wrong_object() {
             for (method, requests) in methods.iter().copied() {
                 for after in 0..requests {
                     let fault = Fault::new(effect.clone()).with_method(method).with_path(PATH).after(after).times(1);
-                    lab.check(method, fault.on(platform_emulator::Server::Storage), after == 1).await;
+                    lab.check_fault(method, fault.on(platform_emulator::Server::Storage), after == 1).await;
                 }
             }
             lab.storage.control.clear_journal().await.unwrap();
@@ -137,16 +137,16 @@ async fn old_object_remains_if_the_store_keeps_failing() {
 }
 
 #[tokio::test]
-async fn simultaneous_faults_end_in_the_right_object() {
+async fn simultaneous_faults_never_store_a_wrong_object() {
     let lab = Lab::with(20 * MEBIBYTE).await;
     let mut random = fastrand::Rng::with_seed(29);
     for round in 0..20 {
         lab.storage.bucket.delete([KEY]).await;
-        let late = random.u64(0..20 * MEBIBYTE as u64);
+        let offset = random.u64(0..20 * MEBIBYTE as u64);
         let source_effect = [
-            Effect::Reset { after_bytes: late },
-            Effect::Truncate { after_bytes: late },
-            Effect::Corrupt { at_byte: late },
+            Effect::Reset { after_bytes: offset },
+            Effect::Truncate { after_bytes: offset },
+            Effect::Corrupt { at_byte: offset },
             Effect::Status { status: 503, body: None },
             Effect::ExpiredSignature,
         ];

@@ -1,4 +1,4 @@
-//! Interrupted transfers into a bucket, which continue after the stored parts.
+//! Interrupted transfers into a bucket, which continue with the missing parts.
 
 use std::fs;
 use std::ops::Range;
@@ -19,8 +19,8 @@ const PART: usize = 8 << 20;
 /// The number of parts of the file.
 const PARTS: usize = 5;
 const LENGTH: usize = (PARTS - 1) * PART + 1000;
-/// The maximum number of parts that are in transfer.
-const WORKERS: usize = 2;
+/// The maximum number of parts that are transferred at a time.
+const PARTS_IN_TRANSFER: usize = 2;
 const KEY: &str = "run 1/heatmap.tiff";
 
 /// A storage with a file to transfer, and a folder for journals.
@@ -57,30 +57,30 @@ impl Lab {
         files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect()
     }
 
-    fn recorded(&self) -> usize {
+    fn recorded_parts(&self) -> usize {
         let texts = self.journal_files().into_iter().map(|path| fs::read_to_string(path).unwrap());
         texts.map(|text| text.matches(r#""part":"#).count()).sum()
     }
 
-    /// Fetches until this number of parts is recorded, and drops the transfer. Then forgets all requests.
+    /// Drops a transfer as soon as this number of parts is recorded. Then clears the request journal of the emulator.
     async fn interrupt_after(&self, parts: usize) {
         let fault = Effect::StallRequest { after_bytes: 1000 };
         self.storage.fault(fault, |fault| fault.with_method("PUT").after(u32::try_from(parts).unwrap())).await;
-        let recorded = async {
-            while self.recorded() < parts {
+        let wait_for_parts = async {
+            while self.recorded_parts() < parts {
                 tokio::task::yield_now().await;
             }
         };
         tokio::select! {
             outcome = self.fetch() => panic!("{outcome:?}"),
-            () = recorded => {}
+            () = wait_for_parts => {}
         }
         self.storage.control.clear_faults().await.unwrap();
         self.storage.control.clear_journal().await.unwrap();
         assert!(self.storage.get(KEY).await.is_none(), "an incomplete object");
     }
 
-    /// Returns the ranges of the requests for the file, in order.
+    /// Returns the requested ranges of the file, in ascending order.
     async fn ranges(&self) -> Vec<Range<usize>> {
         let requests = self.storage.requests("GET").await;
         let requests = requests.into_iter().filter(|entry| entry.path.ends_with("/original"));
@@ -89,7 +89,7 @@ impl Lab {
         ranges
     }
 
-    /// Checks that the object is the file, and that neither parts nor journals are left.
+    /// Asserts that the object has the content of the file, and that no upload and no journal remains.
     async fn assert_complete(&self) {
         assert!(self.storage.get(KEY).await.as_ref() == Some(&self.content), "the object differs");
         let unfinished: Vec<_> = self.storage.bucket.unfinished_uploads("").try_collect().await.unwrap();
@@ -108,7 +108,7 @@ fn all_ranges() -> Vec<Range<usize>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_file_is_fetched_in_parts_once() {
+async fn each_part_of_a_large_file_is_fetched_once() {
     let lab = Lab::start().await;
     let stored = lab.fetch().await.unwrap();
     assert_eq!((stored.bytes, stored.crc32c, stored.already_present), (LENGTH as u64, Crc32c::of(&lab.content), false));
@@ -121,18 +121,18 @@ async fn interrupted_transfer_fetches_only_the_missing_parts() {
     for parts in [1, 3, PARTS - 1] {
         let lab = Lab::start().await;
         lab.interrupt_after(parts).await;
-        let recorded = lab.recorded();
-        assert!((parts..parts + WORKERS).contains(&recorded), "{recorded}");
+        let recorded_parts = lab.recorded_parts();
+        assert!((parts..parts + PARTS_IN_TRANSFER).contains(&recorded_parts), "{recorded_parts}");
         lab.fetch().await.unwrap();
         let ranges = lab.ranges().await;
-        assert_eq!(ranges.len(), PARTS - recorded, "{ranges:?}");
+        assert_eq!(ranges.len(), PARTS - recorded_parts, "{ranges:?}");
         assert!(ranges.iter().all(|range| all_ranges().contains(range)), "{ranges:?}");
         lab.assert_complete().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn upload_that_the_store_does_not_know_starts_again() {
+async fn unknown_upload_starts_again() {
     let lab = Lab::start().await;
     lab.interrupt_after(2).await;
     let unfinished: Vec<_> = lab.storage.bucket.unfinished_uploads("").try_collect().await.unwrap();
@@ -142,7 +142,7 @@ async fn upload_that_the_store_does_not_know_starts_again() {
     lab.fetch().await.unwrap();
     let ranges = lab.ranges().await;
     assert!(all_ranges().iter().all(|range| ranges.contains(range)), "{ranges:?}");
-    assert!(ranges.len() <= PARTS + WORKERS, "{ranges:?}");
+    assert!(ranges.len() <= PARTS + PARTS_IN_TRANSFER, "{ranges:?}");
     lab.assert_complete().await;
 }
 
@@ -158,7 +158,7 @@ async fn changed_file_starts_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_content_than_stated_is_never_stored() {
+async fn content_with_another_checksum_is_never_stored() {
     let lab = Lab::start().await;
     lab.interrupt_after(2).await;
     lab.storage.put("original", content(2, LENGTH)).await;
@@ -171,7 +171,7 @@ async fn other_content_than_stated_is_never_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn file_that_is_replaced_during_the_transfer_starts_again() {
+async fn file_replaced_during_the_transfer_is_not_stored() {
     let lab = Lab::start().await;
     let replaced = Effect::ReplacedObject;
     lab.storage.fault(replaced, |fault| fault.with_method("GET").with_path("*/original").after(2).times(1)).await;
@@ -181,7 +181,7 @@ async fn file_that_is_replaced_during_the_transfer_starts_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_of_the_source_cost_at_most_the_affected_part() {
+async fn faults_of_the_source_repeat_at_most_the_affected_parts() {
     let effects = [
         Effect::Reset { after_bytes: 1_000_000 },
         Effect::Truncate { after_bytes: 1_000_000 },
@@ -203,8 +203,8 @@ async fn faults_of_the_source_cost_at_most_the_affected_part() {
         let requests = lab.storage.requests("GET").await;
         let served: u64 =
             requests.iter().filter(|entry| entry.path.ends_with("/original")).map(|entry| entry.bytes).sum();
-        let most = (LENGTH + WORKERS * PART) as u64;
-        assert!(served <= most, "{effect:?}: {served} bytes were served");
+        let max_bytes = (LENGTH + PARTS_IN_TRANSFER * PART) as u64;
+        assert!(served <= max_bytes, "{effect:?}: {served} bytes were served");
     }
 }
 
@@ -215,19 +215,19 @@ async fn journal_of_a_complete_object_is_removed() {
     let [journal] = &lab.journal_files()[..] else { panic!("one journal") };
     let text = fs::read(journal).unwrap();
     lab.fetch().await.unwrap();
-    // The process was killed between the completion and the removal.
+    // Simulates a process that was killed between the completion of the upload and the removal of the journal.
     fs::write(journal, text).unwrap();
     lab.storage.control.clear_journal().await.unwrap();
     assert!(lab.fetch().await.unwrap().already_present);
     assert_eq!((lab.journal_files(), lab.ranges().await), (vec![], vec![]));
-    // The object was deleted in between: the store does not know the upload.
-    fs::write(journal, text_of_unknown_upload()).unwrap();
+    // Simulates that the object was deleted, and that the store does not know the recorded upload.
+    fs::write(journal, journal_of_unknown_upload()).unwrap();
     lab.storage.bucket.delete([KEY]).await;
     lab.fetch().await.unwrap();
     lab.assert_complete().await;
 }
 
-fn text_of_unknown_upload() -> String {
+fn journal_of_unknown_upload() -> String {
     format!(
         "{{\"version\":1,\"upload_id\":\"unknown\",\"part_bytes\":{PART},\"source\":\"\",\"object\":\"\"}}\n\
          {{\"part\":1,\"etag\":\"\\\"a\\\"\",\"crc32c\":\"AAAAAA==\"}}\n"
@@ -235,7 +235,7 @@ fn text_of_unknown_upload() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn source_without_ranges_is_stored_without_a_journal() {
+async fn file_without_ranges_is_stored_without_a_journal() {
     let lab = Lab::start().await;
     let server = wiremock::MockServer::start().await;
     let response = wiremock::ResponseTemplate::new(200).set_body_bytes(lab.content.clone());
@@ -246,21 +246,21 @@ async fn source_without_ranges_is_stored_without_a_journal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn file_that_another_process_transfers_is_stored_without_a_journal() {
+async fn file_in_transfer_by_another_process_is_stored_without_a_journal() {
     let lab = Lab::start().await;
     let fault = Effect::StallRequest { after_bytes: 1000 };
     lab.storage.fault(fault, |fault| fault.with_method("PUT").times(1)).await;
-    let first = lab.fetch();
+    let stalled_fetch = lab.fetch();
     let is_part = |entry: &platform_emulator::JournalEntry| entry.parameters.contains(&"partNumber".to_owned());
-    let second = async {
+    let second_fetch = async {
         while !lab.storage.requests("PUT").await.iter().any(is_part) {
             tokio::task::yield_now().await;
         }
         lab.fetch().await.unwrap();
     };
     tokio::select! {
-        outcome = first => panic!("{outcome:?}"),
-        () = second => {}
+        outcome = stalled_fetch => panic!("{outcome:?}"),
+        () = second_fetch => {}
     }
     assert!(lab.storage.get(KEY).await.as_ref() == Some(&lab.content));
 }

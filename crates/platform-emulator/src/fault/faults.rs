@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn duration_begins_with_the_first_affected_request() {
         let start = Instant::now();
-        let faults = Faults::new([outage().after(1).lasting(Duration::from_secs(60))]);
+        let faults = Faults::new([outage().after(1).with_duration(Duration::from_secs(60))]);
         let moments = [0.0, 100.0, 159.9, 160.0, 1000.0];
         assert_eq!(moments.map(|moment| is_affected(&faults, start, moment)), [false, true, true, false, false]);
     }
@@ -115,9 +115,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn duration_and_times_both_end_a_fault() {
         let start = Instant::now();
-        let faults = Faults::new([outage().times(2).lasting(Duration::from_secs(60))]);
+        let faults = Faults::new([outage().times(2).with_duration(Duration::from_secs(60))]);
         assert_eq!([0.0, 1.0, 2.0].map(|moment| is_affected(&faults, start, moment)), [true, true, false]);
-        let faults = Faults::new([outage().times(9).lasting(Duration::from_secs(60))]);
+        let faults = Faults::new([outage().times(9).with_duration(Duration::from_secs(60))]);
         assert_eq!([0.0, 1.0, 60.0].map(|moment| is_affected(&faults, start, moment)), [true, true, false]);
         assert!(faults.list(start + Duration::from_secs(60)).is_empty());
     }

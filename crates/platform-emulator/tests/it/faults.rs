@@ -33,14 +33,14 @@ fn submission(items: usize) -> Value {
 async fn outage_ends_after_its_duration_for_its_route() {
     let (user, control) = user_with_control().await;
     let outage = Fault::new(unavailable()).on(Server::Api).with_method("GET").with_path("/api/v1/me");
-    control.inject(&outage.clone().lasting(Duration::from_millis(300))).await.unwrap();
+    control.inject(&outage.clone().with_duration(Duration::from_millis(300))).await.unwrap();
     assert_eq!(user.get("/api/v1/me").await.0, 503);
     assert_eq!(user.get("/api/v1/applications").await.0, 200);
     let recovered = async { while user.get("/api/v1/me").await.0 != 200 {} };
     tokio::time::timeout(DEADLINE, recovered).await.unwrap();
     assert!(control.faults().await.unwrap().is_empty());
 
-    let long_outage = outage.lasting(HOUR);
+    let long_outage = outage.with_duration(HOUR);
     control.inject(&long_outage).await.unwrap();
     assert_eq!(user.get("/api/v1/me").await.0, 503);
     control.shift_clock(7200).await.unwrap();

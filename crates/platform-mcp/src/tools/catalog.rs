@@ -13,11 +13,11 @@ use crate::shared::Shared;
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Applications {
-    applications: Vec<Entry>,
+    applications: Vec<ApplicationEntry>,
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Entry {
+struct ApplicationEntry {
     application_id: String,
     name: String,
     description: String,
@@ -28,7 +28,7 @@ struct Entry {
 /// An application, and optionally one of its versions.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct VersionsOf {
+pub(crate) struct VersionsArguments {
     /// Id of the application, from `list_applications`
     application_id: String,
     /// Version whose inputs and outputs are included; the latest one by default
@@ -38,13 +38,13 @@ pub(crate) struct VersionsOf {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct VersionList {
     application_id: String,
-    versions: Vec<Release>,
+    versions: Vec<VersionEntry>,
     /// The selected version, with its inputs and outputs and their JSON Schemas.
     selected: Option<Value>,
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Release {
+struct VersionEntry {
     version_number: String,
     released_at: String,
 }
@@ -77,7 +77,7 @@ struct Document {
 
 pub(super) async fn applications(shared: &Shared, _: NoArguments, _: &Call) -> Result<Applications, ToolError> {
     let list: Vec<_> = shared.client.applications().list().try_collect().await?;
-    let applications = list.into_iter().map(|application| Entry {
+    let applications = list.into_iter().map(|application| ApplicationEntry {
         application_id: application.application_id.to_string(),
         name: application.name,
         description: application.description,
@@ -87,16 +87,20 @@ pub(super) async fn applications(shared: &Shared, _: NoArguments, _: &Call) -> R
     Ok(Applications { applications: applications.collect() })
 }
 
-pub(super) async fn versions(shared: &Shared, arguments: VersionsOf, _: &Call) -> Result<VersionList, ToolError> {
+pub(super) async fn versions(
+    shared: &Shared,
+    arguments: VersionsArguments,
+    _: &Call,
+) -> Result<VersionList, ToolError> {
     let id = ApplicationId::from(arguments.application_id.as_str());
     let versions = shared.client.applications().versions(&id).await?;
-    let wanted = arguments.version_number.map(|number| VersionNumber::from(number.as_str()));
-    let wanted = wanted.or_else(|| versions.first().map(|version| version.number.clone()));
-    let selected = match wanted {
+    let requested_number = arguments.version_number.map(|number| VersionNumber::from(number.as_str()));
+    let number = requested_number.or_else(|| versions.first().map(|version| version.number.clone()));
+    let selected = match number {
         Some(number) => Some(serde_json::to_value(shared.client.applications().version(&id, &number).await?)?),
         None => None,
     };
-    let versions = versions.into_iter().map(|version| Release {
+    let versions = versions.into_iter().map(|version| VersionEntry {
         version_number: version.number.to_string(),
         released_at: version.released_at.to_string(),
     });

@@ -8,8 +8,8 @@ use super::Call;
 use crate::error::ToolError;
 use crate::shared::Shared;
 
-/// The maximum number of files that are named.
-const MAX_NAMED: usize = 100;
+/// The maximum number of files in a list of the result.
+const MAX_LISTED: usize = 100;
 
 /// A results folder.
 #[derive(Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ pub(crate) struct FolderArguments {
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Verification {
-    /// True if all files of the manifest are there and unchanged.
+    /// True if all files of the manifest exist and are unchanged.
     intact: bool,
     file_count: usize,
     /// The files that are not intact, at most 100.
@@ -39,7 +39,7 @@ struct Problem {
 }
 
 pub(super) async fn verify(shared: &Shared, arguments: FolderArguments, _: &Call) -> Result<Verification, ToolError> {
-    let folder = shared.folders.find(&arguments.folder)?;
+    let folder = shared.folders.resolve(&arguments.folder)?;
     let check = platform_download::verify(folder).await?;
     let problems = check.files.iter().filter(|file| file.state != FileState::Intact).map(|file| Problem {
         file: file.entry.file.clone(),
@@ -55,7 +55,7 @@ pub(super) async fn verify(shared: &Shared, arguments: FolderArguments, _: &Call
     Ok(Verification {
         intact: check.is_intact() && !check.files.is_empty(),
         file_count: check.files.len(),
-        problems: problems.take(MAX_NAMED).collect(),
-        unlisted: check.unlisted.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect(),
+        problems: problems.take(MAX_LISTED).collect(),
+        unlisted: check.unlisted.iter().take(MAX_LISTED).map(|path| path.display().to_string()).collect(),
     })
 }

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Output, tables};
+use super::{ToolOutput, tables};
 use crate::error::ToolError;
 use crate::shared::Shared;
 
@@ -27,7 +27,7 @@ const MAX_GEOJSON_BYTES: u64 = 64 * 1024 * 1024;
 /// The longer side of a thumbnail, in pixels.
 const THUMBNAIL_SIDE: u32 = 512;
 
-/// A slide in a results folder.
+/// The results of a slide in a results folder.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResultArguments {
@@ -58,60 +58,60 @@ struct ResultFile {
     rows: Option<Vec<BTreeMap<String, String>>>,
     /// True if the table has more rows.
     has_more_rows: bool,
-    geojson: Option<Shapes>,
-    /// Why the content is not included.
+    geojson: Option<GeoJsonSummary>,
+    /// The reason why the content is not included.
     note: Option<String>,
 }
 
 /// A summary of GeoJSON: the numbers of features by geometry and by class.
 #[derive(Default, Serialize, JsonSchema)]
-struct Shapes {
+struct GeoJsonSummary {
     features: usize,
     by_geometry: BTreeMap<String, usize>,
     by_class: BTreeMap<String, usize>,
 }
 
-pub(super) async fn read(shared: &Shared, arguments: ResultArguments) -> Result<Output, ToolError> {
-    let folder = shared.folders.find(&arguments.folder)?;
-    let slide = arguments.slide.as_deref().map(|slide| shared.folders.find(slide)).transpose()?;
+pub(super) async fn read(shared: &Shared, arguments: ResultArguments) -> Result<ToolOutput, ToolError> {
+    let folder = shared.folders.resolve(&arguments.folder)?;
+    let slide = arguments.slide.as_deref().map(|slide| shared.folders.resolve(slide)).transpose()?;
     let ResultArguments { external_id, thumbnail, .. } = arguments;
     let folders = shared.folders.clone();
-    let work = move || {
-        let entries = entries(&folder)?;
+    let read_results = move || {
+        let entries = latest_entries(&folder)?;
         let Some(id) = external_id else {
             let mut slides: Vec<_> = entries.values().map(|entry| entry.origin.item.clone()).collect();
             slides.sort();
             slides.dedup();
             return Ok((ResultSummary { slides, results: Vec::new() }, None));
         };
-        let of_slide: Vec<_> = entries.values().filter(|entry| entry.origin.item == id).collect();
-        if of_slide.is_empty() {
+        let slide_entries: Vec<_> = entries.values().filter(|entry| entry.origin.item == id).collect();
+        if slide_entries.is_empty() {
             let error = ToolError::new(format!("the folder has no results of the slide '{id}'"));
             return Err(error.with_hint("call read_result without external_id to list the slides"));
         }
         let mut results = Vec::new();
         let mut image = slide;
-        for entry in of_slide {
-            // A name in a manifest must not lead out of the folder.
+        for entry in slide_entries {
+            // A path in a manifest must not point outside the folder.
             let path = folder.join(&entry.file);
-            let path = folders.find(&path.to_string_lossy())?;
+            let path = folders.resolve(&path.to_string_lossy())?;
             if thumbnail && image.is_none() && is_image(&path) {
                 image = Some(path.clone());
             }
-            results.push(file(entry, &path));
+            results.push(summarize_file(entry, &path));
         }
         Ok((ResultSummary { slides: Vec::new(), results }, image))
     };
-    let (summary, image) = tables::on_a_thread(work).await??;
-    let further = match image {
-        Some(image) => vec![tables::on_a_thread(move || picture(&image)).await??],
+    let (summary, image) = tables::run_blocking(read_results).await??;
+    let extra_content = match image {
+        Some(image) => vec![tables::run_blocking(move || read_thumbnail(&image)).await??],
         None => Vec::new(),
     };
-    Ok(Output::Complete(serde_json::to_value(&summary)?, further))
+    Ok(ToolOutput::Complete(serde_json::to_value(&summary)?, extra_content))
 }
 
 /// Returns the latest entry of each file in the manifests of a folder.
-fn entries(folder: &Path) -> Result<BTreeMap<String, ManifestEntry>, ToolError> {
+fn latest_entries(folder: &Path) -> Result<BTreeMap<String, ManifestEntry>, ToolError> {
     let mut entries = BTreeMap::new();
     let files = std::fs::read_dir(folder)?.filter_map(Result::ok).map(|file| file.path());
     let is_manifest = |path: &PathBuf| {
@@ -124,7 +124,7 @@ fn entries(folder: &Path) -> Result<BTreeMap<String, ManifestEntry>, ToolError> 
         return Err(ToolError::new(format!("'{}' has no manifest: it is not a results folder", folder.display())));
     }
     for manifest in manifests {
-        // A link could lead out of the folder.
+        // A link could point outside the folder, so that only regular files are read.
         let contents = regular::read(&manifest, MAX_MANIFEST_BYTES)?;
         for line in contents.iter().flat_map(|contents| contents.bytes().split(|byte| *byte == b'\n')) {
             // The last line may be incomplete while a download runs.
@@ -136,7 +136,7 @@ fn entries(folder: &Path) -> Result<BTreeMap<String, ManifestEntry>, ToolError> 
     Ok(entries)
 }
 
-fn file(entry: &ManifestEntry, path: &Path) -> ResultFile {
+fn summarize_file(entry: &ManifestEntry, path: &Path) -> ResultFile {
     let mut result = ResultFile {
         artifact: entry.origin.artifact.clone(),
         file: entry.file.clone(),
@@ -148,15 +148,15 @@ fn file(entry: &ManifestEntry, path: &Path) -> ResultFile {
     };
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let outcome = match extension.as_str() {
-        "csv" => rows(path).map(|(rows, more)| (result.rows, result.has_more_rows) = (Some(rows), more)),
-        "geojson" => shapes(path).map(|shapes| result.geojson = Some(shapes)),
+        "csv" => read_rows(path).map(|(rows, has_more)| (result.rows, result.has_more_rows) = (Some(rows), has_more)),
+        "geojson" => summarize_geojson(path).map(|summary| result.geojson = Some(summary)),
         _ => Ok(()),
     };
     result.note = outcome.err().map(|error| error.to_string());
     result
 }
 
-fn rows(path: &Path) -> Result<(Vec<BTreeMap<String, String>>, bool), ToolError> {
+fn read_rows(path: &Path) -> Result<(Vec<BTreeMap<String, String>>, bool), ToolError> {
     let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).flexible(true).from_path(path)?;
     let headers = reader.headers()?.clone();
     let mut rows = Vec::new();
@@ -170,22 +170,22 @@ fn rows(path: &Path) -> Result<(Vec<BTreeMap<String, String>>, bool), ToolError>
     Ok((rows, false))
 }
 
-fn shapes(path: &Path) -> Result<Shapes, ToolError> {
+fn summarize_geojson(path: &Path) -> Result<GeoJsonSummary, ToolError> {
     let size = std::fs::metadata(path)?.len();
     if size > MAX_GEOJSON_BYTES {
         return Err(ToolError::new(format!("the file has {size} bytes, more than {MAX_GEOJSON_BYTES}")));
     }
     let document: Value = serde_json::from_reader(BufReader::new(File::open(path)?))?;
-    let mut shapes = Shapes::default();
+    let mut summary = GeoJsonSummary::default();
     for feature in document["features"].as_array().into_iter().flatten() {
-        shapes.features += 1;
+        summary.features += 1;
         let geometry = feature["geometry"]["type"].as_str().unwrap_or("none");
-        *shapes.by_geometry.entry(geometry.to_owned()).or_default() += 1;
+        *summary.by_geometry.entry(geometry.to_owned()).or_default() += 1;
         let properties = &feature["properties"];
         let class = properties["classification"]["name"].as_str().or_else(|| properties["name"].as_str());
-        *shapes.by_class.entry(class.unwrap_or("none").to_owned()).or_default() += 1;
+        *summary.by_class.entry(class.unwrap_or("none").to_owned()).or_default() += 1;
     }
-    Ok(shapes)
+    Ok(summary)
 }
 
 fn is_image(path: &Path) -> bool {
@@ -193,7 +193,7 @@ fn is_image(path: &Path) -> bool {
     matches!(extension.as_str(), "tif" | "tiff" | "svs" | "dcm")
 }
 
-fn picture(path: &Path) -> Result<ContentBlock, ToolError> {
+fn read_thumbnail(path: &Path) -> Result<ContentBlock, ToolError> {
     let mut png = Vec::new();
     slide_metadata::thumbnail(path, THUMBNAIL_SIDE)?.write_png(&mut png)?;
     Ok(ContentBlock::image(STANDARD.encode(png), "image/png"))

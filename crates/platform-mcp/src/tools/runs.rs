@@ -21,7 +21,7 @@ const DEFAULT_ENTRIES: usize = 50;
 /// The maximum time that one call waits, in seconds.
 const MAX_WAIT: u64 = 3600;
 const DEFAULT_WAIT: u64 = 300;
-/// The maximum number of slides that are named for a reason.
+/// The maximum number of external ids in the list of a reason.
 const MAX_EXAMPLES: usize = 10;
 
 /// A filter for runs.
@@ -108,7 +108,7 @@ pub(crate) struct Description {
     details: Value,
 }
 
-/// A run, and how long to wait for its end.
+/// A run, and the maximum time to wait for its end.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WaitArguments {
@@ -119,8 +119,8 @@ pub(crate) struct WaitArguments {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Waited {
-    /// True if the run has ended. Otherwise the time is over.
+pub(crate) struct WaitResult {
+    /// False if the time limit was reached before the end of the run.
     ended: bool,
     run: RunSummary,
 }
@@ -128,7 +128,7 @@ pub(crate) struct Waited {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Explanation {
     run: RunSummary,
-    /// The run's own error.
+    /// The error of the run itself, if any.
     error: Option<String>,
     reasons: Vec<Reason>,
     next: Vec<String>,
@@ -144,18 +144,18 @@ struct Reason {
     external_ids: Vec<String>,
 }
 
-/// Returns a handle of a run, whose id has the right form.
+/// Validates the id of a run, and returns a handle of the run.
 fn handle(shared: &Shared, id: &str) -> Result<RunHandle, ToolError> {
     if uuid::Uuid::parse_str(id.trim()).is_err() {
         let error = ToolError::new(format!("invalid run id '{id}': expected a UUID"));
         return Err(error.with_hint("list_runs returns the ids of runs"));
     }
-    // A server runs for hours, and an agent asks for the current state.
+    // A server runs for hours, and cached responses would hide changes from the agent.
     Ok(shared.client.run(RunId::from(id.trim())).no_cache())
 }
 
-fn limit(wanted: Option<usize>) -> usize {
-    wanted.unwrap_or(DEFAULT_ENTRIES).clamp(1, MAX_ENTRIES)
+fn limit(requested: Option<usize>) -> usize {
+    requested.unwrap_or(DEFAULT_ENTRIES).clamp(1, MAX_ENTRIES)
 }
 
 pub(super) async fn list(shared: &Shared, arguments: ListArguments, _: &Call) -> Result<RunList, ToolError> {
@@ -170,7 +170,7 @@ pub(super) async fn list(shared: &Shared, arguments: ListArguments, _: &Call) ->
 
 pub(super) async fn items(shared: &Shared, arguments: ItemsArguments, _: &Call) -> Result<ItemList, ToolError> {
     let items: Vec<Item> = handle(shared, &arguments.run_id)?.items().try_collect().await?;
-    let wanted = |item: &ItemSummary| arguments.outcome.as_deref().is_none_or(|outcome| outcome == item.outcome);
+    let has_outcome = |item: &ItemSummary| arguments.outcome.as_deref().is_none_or(|outcome| outcome == item.outcome);
     let items = items.iter().map(|item| ItemSummary {
         external_id: item.external_id.clone(),
         outcome: item_outcome(item).to_owned(),
@@ -178,7 +178,7 @@ pub(super) async fn items(shared: &Shared, arguments: ItemsArguments, _: &Call) 
         error_message: item.error_message.clone(),
         results: item.output_artifacts.iter().map(|artifact| artifact.name.clone()).collect(),
     });
-    Ok(ItemList { items: items.filter(wanted).take(limit(arguments.limit)).collect() })
+    Ok(ItemList { items: items.filter(has_outcome).take(limit(arguments.limit)).collect() })
 }
 
 pub(super) async fn describe(
@@ -195,7 +195,7 @@ pub(super) async fn describe(
     Ok(Description { outcome: run_outcome(&run).to_owned(), details: serde_json::to_value(&run)? })
 }
 
-pub(super) async fn wait(shared: &Shared, arguments: WaitArguments, call: &Call) -> Result<Waited, ToolError> {
+pub(super) async fn wait(shared: &Shared, arguments: WaitArguments, call: &Call) -> Result<WaitResult, ToolError> {
     let handle = handle(shared, &arguments.run_id)?;
     let seconds = arguments.timeout_seconds.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
     let run = handle.get().await?;
@@ -219,11 +219,11 @@ pub(super) async fn wait(shared: &Shared, arguments: WaitArguments, call: &Call)
     };
     let ended = tokio::time::timeout(Duration::from_secs(seconds), watching).await;
     match ended {
-        Ok(Ok(Some(run))) => Ok(Waited { ended: true, run: summary(&run) }),
+        Ok(Ok(Some(run))) => Ok(WaitResult { ended: true, run: summary(&run) }),
         Ok(Err(error)) => Err(error),
         Ok(Ok(None)) | Err(_) => {
             let run = handle.get().await?;
-            Ok(Waited { ended: RunOutcome::of(&run) != RunOutcome::InProgress, run: summary(&run) })
+            Ok(WaitResult { ended: RunOutcome::of(&run) != RunOutcome::InProgress, run: summary(&run) })
         }
     }
 }
@@ -233,8 +233,8 @@ pub(super) async fn explain(shared: &Shared, arguments: RunArguments, _: &Call) 
     let run = handle.get().await?;
     let items: Vec<Item> = handle.items().try_collect().await?;
     let mut groups: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    let failed = |item: &&Item| !matches!(ItemOutcome::of(item), ItemOutcome::InProgress | ItemOutcome::Succeeded);
-    for item in items.iter().filter(failed) {
+    let is_failed = |item: &&Item| !matches!(ItemOutcome::of(item), ItemOutcome::InProgress | ItemOutcome::Succeeded);
+    for item in items.iter().filter(is_failed) {
         let reason = (item_outcome(item), item.error_code.clone(), item.error_message.clone());
         groups.entry(reason).or_default().push(item.external_id.clone());
     }
@@ -251,13 +251,13 @@ pub(super) async fn explain(shared: &Shared, arguments: RunArguments, _: &Call) 
     Ok(Explanation { run: summary(&run), error: run.error_message.clone(), reasons, next })
 }
 
-/// Returns what to do about the failures.
+/// Returns the recommended next steps for a run and its failed items.
 fn next_steps(run: &Run, outcomes: impl Iterator<Item = &'static str>) -> Vec<String> {
     let outcomes: Vec<_> = outcomes.collect();
     let mut next = Vec::new();
     match RunOutcome::of(run) {
         RunOutcome::InProgress => next.push("The run has not ended yet: wait_for_run waits for it.".to_owned()),
-        RunOutcome::Completed => next.push("All slides succeeded. Nothing is to be done.".to_owned()),
+        RunOutcome::Completed => next.push("All slides succeeded. Nothing needs to be done.".to_owned()),
         RunOutcome::Cancelled(_) => next.push("The run was canceled. Submit the slides again if needed.".to_owned()),
         _ => {}
     }

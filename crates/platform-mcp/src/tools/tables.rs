@@ -15,7 +15,7 @@ use crate::shared::Shared;
 /// The maximum size of a table or a submission, in bytes.
 const MAX_TABLE_BYTES: usize = 64 * 1024 * 1024;
 
-/// A table, and the application it is for.
+/// A table, and its application.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TableArguments {
@@ -40,36 +40,36 @@ pub(crate) struct Validation {
     unused_columns: Vec<String>,
 }
 
-/// A draft, with what was read for it.
-pub(super) struct Read {
+/// The draft of a submission, with its application and the content of its file.
+pub(super) struct TableDraft {
     pub(super) draft: Draft,
     pub(super) application: SelectedApplication,
     /// The bytes of the file.
     pub(super) content: Vec<u8>,
 }
 
-/// Reads a table or a submission for an application. `beforehand` permits slides that are not uploaded yet.
-pub(super) async fn read(
+/// Reads a table or a submission for an application. `permits_missing` permits slides that are not uploaded yet.
+pub(super) async fn read_draft(
     shared: &Shared,
     application: &str,
     version: Option<&str>,
     file: &str,
-    beforehand: bool,
-) -> Result<Read, ToolError> {
-    let content = content(shared, file).await?;
+    permits_missing: bool,
+) -> Result<TableDraft, ToolError> {
+    let content = read_content(shared, file).await?;
     let path = PathBuf::from(file);
     let source = SubmissionSource::parse(content.clone(), &path)?;
     let (id, version) = (ApplicationId::from(application), version.map(VersionNumber::from));
     let application = SelectedApplication::find(&shared.client, &id, version.as_ref()).await?;
     let keys = ObjectKeys::new(&shared.client, &application, &shared.bucket_user).await?;
-    let draft = source.draft(&path, &application, &keys, beforehand)?;
-    Ok(Read { draft, application, content })
+    let draft = source.draft(&path, &application, &keys, permits_missing)?;
+    Ok(TableDraft { draft, application, content })
 }
 
 /// Reads the bytes of a table.
-pub(super) async fn content(shared: &Shared, file: &str) -> Result<Vec<u8>, ToolError> {
-    let path = shared.folders.find(file)?;
-    on_a_thread(move || {
+pub(super) async fn read_content(shared: &Shared, file: &str) -> Result<Vec<u8>, ToolError> {
+    let path = shared.folders.resolve(file)?;
+    run_blocking(move || {
         let content = regular::read(&path, MAX_TABLE_BYTES)?;
         let content = content.ok_or_else(|| ToolError::new(format!("'{}' does not exist", path.display())))?;
         Ok(content.bytes().to_vec())
@@ -77,17 +77,17 @@ pub(super) async fn content(shared: &Shared, file: &str) -> Result<Vec<u8>, Tool
     .await?
 }
 
-/// Runs blocking work on a thread for it.
-pub(super) async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ToolError> {
+/// Runs `work` on a thread for blocking calls.
+pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ToolError> {
     Ok(tokio::task::spawn_blocking(work).await?)
 }
 
 pub(super) async fn validate(shared: &Shared, arguments: TableArguments, _: &Call) -> Result<Validation, ToolError> {
     let TableArguments { application_id, version_number, file } = arguments;
-    let read = read(shared, &application_id, version_number.as_deref(), &file, true).await?;
-    let (number, unused_columns) = (read.application.number().to_owned(), read.draft.unused_columns().to_vec());
-    let item_count = read.draft.submission.items.len();
-    let problems = match read.draft.check(&shared.client).await {
+    let table = read_draft(shared, &application_id, version_number.as_deref(), &file, true).await?;
+    let (number, unused_columns) = (table.application.number().to_owned(), table.draft.unused_columns().to_vec());
+    let item_count = table.draft.submission.items.len();
+    let problems = match table.draft.check(&shared.client).await {
         Ok(_) => Vec::new(),
         Err(error) if error.is_input() => {
             let details: Vec<_> = error.details().iter().map(ToString::to_string).collect();

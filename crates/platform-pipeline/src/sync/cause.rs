@@ -5,7 +5,8 @@ use platform_resources::ApiError;
 
 use crate::error::Error;
 
-/// Returns true if the error of a download can concern other runs, too: of the platform, of the login, or of the folder.
+/// Returns true if the error of a download can also concern other runs: an error of the platform, the login or the
+/// folder.
 pub(super) fn concerns_others(error: &platform_resources::Error) -> bool {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |&error| error.source());
     error.is_transient()
@@ -14,13 +15,13 @@ pub(super) fn concerns_others(error: &platform_resources::Error) -> bool {
         || causes.into_iter().any(<dyn std::error::Error>::is::<TokenError>)
 }
 
-/// Returns true if the error of a request for a run can concern other runs, too. With 500, the run can have caused it: the
-/// platform was available for the list.
+/// Returns true if the error of a request for a run can also concern other runs. A response with status 500 does not
+/// count: the platform was available for the list, so that this run may have caused the error.
 pub(super) fn concerns_other_requests(error: &platform_resources::Error) -> bool {
     concerns_others(error) && error.api().and_then(ApiError::status) != Some(500)
 }
 
-/// Returns true if the error may be over at the next call.
+/// Returns true if the next call may succeed.
 pub(super) fn is_transient(error: &Error) -> bool {
     error.platform().is_some_and(platform_resources::Error::is_transient)
 }

@@ -14,34 +14,34 @@ use platform_resources::{Client, Timestamp, results_end, results_safe_until};
 use super::cause::concerns_other_requests;
 use super::local::LocalRuns;
 use super::report::UnreadRun;
-use super::state::Listed;
+use super::state::ListMarks;
 use super::window::Window;
 use crate::digest;
 use crate::error::Error;
 
-/// The order of the list, which is total, so that no run is missed between two pages.
+/// The order of the list. The run id makes it total, so that no run is missed between two pages.
 const LATEST_FIRST: [&str; 2] = ["-terminated_at", "run_id"];
-/// The reverse order. If runs without an end are last in the list, they are first in it.
+/// The reverse order. If runs without an end are last in the other order, they are first in this order.
 const EARLIEST_FIRST: [&str; 2] = ["terminated_at", "run_id"];
 /// The page size, which is the maximum of the platform.
 const PAGE: i64 = 100;
-/// The maximum number of concurrent requests for the manifests in a store.
+/// The maximum number of concurrent requests for manifests in a store.
 const REQUESTS: usize = 16;
 
-/// The result of listing the runs.
-pub(super) struct Found {
-    /// The runs with results that are not in the folder yet.
-    pub(super) wanted: Vec<Run>,
-    /// Runs with files in a manifest, whose items were not compared with it yet.
+/// The listed runs that a synchronization must fetch or compare.
+pub(super) struct RunsToSync {
+    /// The runs with results, but without a file in any manifest.
+    pub(super) unrecorded: Vec<Run>,
+    /// The runs with files in a manifest, whose items were not compared with the manifest yet.
     pub(super) recorded: Vec<Run>,
-    /// Pending runs that could not be requested.
+    /// The pending runs whose requests failed.
     pub(super) unread: Vec<UnreadRun>,
-    /// The last lists of the query.
-    pub(super) list: Option<Listed>,
+    /// The marks of the query after this list.
+    pub(super) marks: Option<ListMarks>,
 }
 
-/// Returns a key for the runs of a query: those of another user or platform have other marks.
-pub(super) fn key(root: &str, me: &Me, query: &ListRuns) -> String {
+/// Returns the key of a query in the state. It differs for each platform, user and combination of filters.
+pub(super) fn query_key(root: &str, me: &Me, query: &ListRuns) -> String {
     let filters = [
         &query.application_id,
         &query.application_version,
@@ -57,29 +57,29 @@ pub(super) fn key(root: &str, me: &Me, query: &ListRuns) -> String {
     digest::of_texts([root, me.organization.id.as_str(), me.user.id.as_str()].into_iter().chain(filters))
 }
 
-/// Lists the runs from the latest end on, up to those that earlier calls have listed.
-pub(super) async fn find(client: &Client, query: &ListRuns, key: &str, local: &LocalRuns) -> Result<Found, Error> {
+/// Lists the runs by their end, the latest first, up to the runs that earlier calls have listed.
+pub(super) async fn find(client: &Client, query: &ListRuns, key: &str, local: &LocalRuns) -> Result<RunsToSync, Error> {
     let now = SystemClock.now();
     let mut pending: BTreeMap<_, _> = local.state.pending(key).collect();
-    let previous = local.state.list(key);
+    let previous = local.state.marks(key);
     let window = Window::new(previous, pending.values().map(|run| run.terminated_at), now);
     let list = |sort: [&str; 2]| {
-        let listed = query.clone().with_sort(sort.map(str::to_owned)).with_page_size(PAGE);
-        client.clone().no_cache().runs().list_with(listed).one_page_at_a_time()
+        let query = query.clone().with_sort(sort.map(str::to_owned)).with_page_size(PAGE);
+        client.clone().no_cache().runs().list_with(query).one_page_at_a_time()
     };
     // A run that ends during the list can be on two pages.
     let mut unsettled = BTreeMap::new();
-    let mut each = |run: Run| {
+    let mut add_run = |run: Run| {
         pending.remove(&run.run_id);
-        // A query that has listed them before has reported those that are expired.
+        // Only the first list of a query includes expired runs, so that they are reported once.
         let is_expired = previous.is_some() && local.state.is_expired(&run);
         if local.is_unsettled(&run) && !is_expired {
             unsettled.insert(run.run_id.clone(), run);
         }
     };
-    let latest = walk(list(LATEST_FIRST), window.stop, &mut each).await?;
+    let latest = visit_runs(list(LATEST_FIRST), window.stop, &mut add_run).await?;
     if window.is_full && window.stop.is_some() {
-        walk_without_end(list(EARLIEST_FIRST), &mut each).await?;
+        visit_runs_without_end(list(EARLIEST_FIRST), &mut add_run).await?;
     }
     let mut unread = Vec::new();
     for run in pending.into_keys() {
@@ -94,24 +94,24 @@ pub(super) async fn find(client: &Client, query: &ListRuns, key: &str, local: &L
             }),
         }
     }
-    let (mut wanted, mut recorded) = (Vec::new(), Vec::new());
+    let (mut unrecorded, mut recorded) = (Vec::new(), Vec::new());
     let unsettled: Vec<_> = unsettled.into_values().collect();
     local.select(unsettled.iter().map(|run| &run.run_id));
-    for some in unsettled.chunks(REQUESTS) {
-        let are_recorded = try_join_all(some.iter().map(|run| local.is_recorded(run))).await?;
-        for (run, is_recorded) in some.iter().cloned().zip(are_recorded) {
-            let runs = if is_recorded { &mut recorded } else { &mut wanted };
-            runs.push(run);
+    for runs in unsettled.chunks(REQUESTS) {
+        let are_recorded = try_join_all(runs.iter().map(|run| local.is_recorded(run))).await?;
+        for (run, is_recorded) in runs.iter().cloned().zip(are_recorded) {
+            let destination = if is_recorded { &mut recorded } else { &mut unrecorded };
+            destination.push(run);
         }
     }
-    sort(&mut wanted, now);
+    sort(&mut unrecorded, now);
     sort(&mut recorded, now);
-    Ok(Found { wanted, recorded, unread, list: window.listed(latest) })
+    Ok(RunsToSync { unrecorded, recorded, unread, marks: window.next_marks(latest) })
 }
 
-/// Passes all terminated runs of a list to `each`, up to the first one that ended before `stop`. Returns the latest end. Runs
-/// without an end come first or last, as the platform sorts them: they never stop it.
-async fn walk<E>(
+/// Passes the terminated runs of a list to `each`, up to the first run that ended before `stop`. Returns the latest
+/// end. Runs without an end do not stop the iteration, wherever the platform sorts them.
+async fn visit_runs<E>(
     runs: impl Stream<Item = Result<Run, E>>,
     stop: Option<SystemTime>,
     mut each: impl FnMut(Run),
@@ -134,8 +134,11 @@ async fn walk<E>(
     Ok(latest)
 }
 
-/// Passes the terminated runs without an end that a list begins with to `each`.
-async fn walk_without_end<E>(runs: impl Stream<Item = Result<Run, E>>, mut each: impl FnMut(Run)) -> Result<(), E> {
+/// Passes the terminated runs without an end at the beginning of a list to `each`.
+async fn visit_runs_without_end<E>(
+    runs: impl Stream<Item = Result<Run, E>>,
+    mut each: impl FnMut(Run),
+) -> Result<(), E> {
     let mut runs = pin!(runs);
     while let Some(run) = runs.try_next().await?.filter(|run| run.terminated_at.is_none()) {
         if run.state == RunState::Terminated {
@@ -145,7 +148,7 @@ async fn walk_without_end<E>(runs: impl Stream<Item = Result<Run, E>>, mut each:
     Ok(())
 }
 
-/// Sorts runs by the time at which their results can be deleted. Runs whose results should be lost are last.
+/// Sorts runs by the time at which the platform may delete their results. Runs with expired results are last.
 pub(super) fn sort(runs: &mut [Run], now: SystemTime) {
     runs.sort_by_cached_key(|run| {
         let is_lost = results_end(run).is_some_and(|end| end <= now);
@@ -163,13 +166,13 @@ mod tests {
     use super::super::tests::{moment, run};
     use super::*;
 
-    /// Returns the runs that a walk finds, and the latest end.
-    async fn walked(runs: &[Run], stop: Option<&str>) -> (Vec<String>, Option<Timestamp>) {
-        let mut found = Vec::new();
-        let listed = stream::iter(runs.iter().cloned().map(Ok::<_, Infallible>));
+    /// Returns the ids of the visited runs, and the latest end.
+    async fn visited(runs: &[Run], stop: Option<&str>) -> (Vec<String>, Option<Timestamp>) {
+        let mut ids = Vec::new();
+        let runs = stream::iter(runs.iter().cloned().map(Ok::<_, Infallible>));
         let stop = stop.map(|stop| moment(stop).into());
-        let latest = walk(listed, stop, |run| found.push(run.run_id.to_string())).await.unwrap();
-        (found, latest)
+        let latest = visit_runs(runs, stop, |run| ids.push(run.run_id.to_string())).await.unwrap();
+        (ids, latest)
     }
 
     #[tokio::test]
@@ -181,12 +184,12 @@ mod tests {
         runs.insert(0, active);
         let latest = Some(moment(ends[0]));
         assert_eq!(
-            walked(&runs, Some(ends[1])).await,
+            visited(&runs, Some(ends[1])).await,
             (vec!["a".into(), "b".into(), "c".into()], latest),
             "equal ends"
         );
-        assert_eq!(walked(&runs, None).await.0, ["a", "b", "c", "d"]);
-        assert_eq!(walked(&runs, Some("2026-11-25T11:00:00Z")).await, (vec![], latest));
+        assert_eq!(visited(&runs, None).await.0, ["a", "b", "c", "d"]);
+        assert_eq!(visited(&runs, Some("2026-11-25T11:00:00Z")).await, (vec![], latest));
     }
 
     #[tokio::test]
@@ -194,21 +197,21 @@ mod tests {
         let (old, new) = (run("old", Some("2026-11-20T08:00:00Z")), run("new", Some("2026-11-25T08:00:00Z")));
         let none = run("none", None);
         let first = [none.clone(), new.clone(), old.clone()];
-        assert_eq!(walked(&first, Some("2026-11-25T08:00:00Z")).await.0, ["none", "new"]);
+        assert_eq!(visited(&first, Some("2026-11-25T08:00:00Z")).await.0, ["none", "new"]);
         let mut last = [new, old, none];
-        assert_eq!(walked(&last, None).await.0, ["new", "old", "none"]);
-        assert_eq!(walked(&last, Some("2026-11-25T08:00:00Z")).await.0, ["new"]);
+        assert_eq!(visited(&last, None).await.0, ["new", "old", "none"]);
+        assert_eq!(visited(&last, Some("2026-11-25T08:00:00Z")).await.0, ["new"]);
         last.reverse();
         for runs in [last, first] {
             let mut count = 0;
-            let listed = stream::iter(runs.into_iter().map(Ok::<_, Infallible>));
-            walk_without_end(listed, |run| count += usize::from(run.run_id == "none".into())).await.unwrap();
+            let runs = stream::iter(runs.into_iter().map(Ok::<_, Infallible>));
+            visit_runs_without_end(runs, |run| count += usize::from(run.run_id == "none".into())).await.unwrap();
             assert_eq!(count, 1);
         }
     }
 
     #[test]
-    fn platforms_users_and_filters_have_lists_of_their_own() {
+    fn query_key_differs_by_platform_user_and_filters() {
         let me = |user: &str| -> Me {
             let me = json!({
                 "user": { "id": user },
@@ -224,18 +227,18 @@ mod tests {
         let query = ListRuns::new();
         let filtered = query.clone().with_external_id("a");
         let keys = [
-            key(one, &me("a"), &query),
-            key(two, &me("a"), &query),
-            key(one, &me("b"), &query),
-            key(one, &me("a"), &filtered),
-            key(one, &me("a"), &query.clone().with_external_id("")),
+            query_key(one, &me("a"), &query),
+            query_key(two, &me("a"), &query),
+            query_key(one, &me("b"), &query),
+            query_key(one, &me("a"), &filtered),
+            query_key(one, &me("a"), &query.clone().with_external_id("")),
         ];
         assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), keys.len());
-        assert_eq!(keys[0], key(one, &me("a"), &query.with_page_size(7)), "the page is ignored");
+        assert_eq!(keys[0], query_key(one, &me("a"), &query.with_page_size(7)), "the page is ignored");
     }
 
     #[test]
-    fn runs_closest_to_their_deletion_come_first_and_lost_ones_last() {
+    fn runs_are_sorted_by_deletion_with_lost_runs_last() {
         let mut runs = [
             run("late", Some("2026-11-25T08:00:00Z")),
             run("lost", Some("2026-10-01T08:00:00Z")),

@@ -19,8 +19,9 @@ impl<'a> From<&'a Run> for PlannedRun<'a> {
     }
 }
 
+/// The JSON members that planned and synchronized runs have in common.
 #[derive(Serialize)]
-struct About<'a> {
+struct RunSummary<'a> {
     run_id: &'a RunId,
     application_id: &'a ApplicationId,
     version_number: &'a VersionNumber,
@@ -31,7 +32,7 @@ struct About<'a> {
     item_succeeded_count: i64,
 }
 
-impl<'a> About<'a> {
+impl<'a> RunSummary<'a> {
     fn of(run: &'a Run, status: &'static str) -> Self {
         Self {
             run_id: &run.run_id,
@@ -48,16 +49,16 @@ impl<'a> About<'a> {
 
 impl Serialize for PlannedRun<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        About::of(self.0, "planned").serialize(serializer)
+        RunSummary::of(self.0, "planned").serialize(serializer)
     }
 }
 
 impl Serialize for SyncedRun {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Members<'a> {
+        struct SyncedRunRecord<'a> {
             #[serde(flatten)]
-            about: About<'a>,
+            summary: RunSummary<'a>,
             complete: bool,
             verified: bool,
             files: usize,
@@ -66,8 +67,8 @@ impl Serialize for SyncedRun {
             deleted: DeletedFiles,
             failures: &'a [String],
         }
-        let record = Members {
-            about: About::of(&self.run, self.status.name()),
+        let record = SyncedRunRecord {
+            summary: RunSummary::of(&self.run, self.status.name()),
             complete: self.is_complete(),
             verified: self.is_verified,
             files: self.files,
@@ -97,13 +98,13 @@ impl fmt::Display for SyncStatus {
 }
 
 impl SyncReport {
-    /// Returns an error if results are missing or items failed. Local causes have precedence, and then those that may be over
-    /// at the next call.
+    /// Returns an error if results are missing or items failed. Local causes take precedence over transient errors, and
+    /// these over missing results.
     ///
     /// # Errors
     ///
-    /// The error in [`stopped`](Self::stopped) or [`unavailable`](Self::unavailable), results that cannot be written, or
-    /// [`Error::is_incomplete`].
+    /// The error in [`stopped`](Self::stopped) or [`unavailable`](Self::unavailable), results that cannot be written,
+    /// or [`Error::is_incomplete`].
     pub fn check(self) -> Result<(), Error> {
         let is_complete = self.is_complete();
         let Self { runs, unread, stopped, unavailable } = self;
@@ -119,10 +120,10 @@ impl SyncReport {
         if let Some(error) = unavailable {
             return Err(error);
         }
-        let all = runs.len() + unread.len();
+        let run_count = runs.len() + unread.len();
         let incomplete = runs.iter().filter(|run| !run.is_complete()).count() + unread.len();
-        let mut message = format!("{incomplete} of {all} runs are not complete");
-        let deleted = runs.iter().map(|run| run.deleted).fold(DeletedFiles::default(), |all, of| all + of);
+        let mut message = format!("{incomplete} of {run_count} runs are not complete");
+        let deleted = runs.iter().map(|run| run.deleted).fold(DeletedFiles::default(), |sum, deleted| sum + deleted);
         if deleted.count() > 0 {
             message += &format!("; {deleted}");
         }

@@ -14,7 +14,8 @@ pub enum SyncStatus {
     Fetched,
     /// Some results could not be fetched. The next call tries again.
     Pending,
-    /// Some results were deleted before they were fetched. All others are in the folder. Later calls do not report it again.
+    /// Some results were deleted before they were fetched. All others are in the folder. Later calls do not report the
+    /// run again.
     Lost,
 }
 
@@ -34,24 +35,24 @@ pub struct SyncedRun {
     pub bytes: u64,
     /// The numbers of files that were deleted before they were fetched.
     pub deleted: DeletedFiles,
-    /// True if all files have the checksum stated by the platform.
+    /// True if all files have the checksum that the platform declares.
     pub is_verified: bool,
     /// True if a file could not be written.
     pub is_local_failure: bool,
     /// True if all items succeeded.
     pub has_succeeded: bool,
-    /// A line for each failed item, for each file that was not fetched or is not verified, and for the run. Deleted files are
-    /// only counted.
+    /// The failures, one line each: of items, of files that were not fetched or verified, and of the run. Deleted files
+    /// are only counted, in `deleted`.
     pub failures: Vec<String>,
 }
 
-/// A run that an earlier call has found and not completed, and whose request failed.
+/// A pending run of an earlier call, whose request failed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UnreadRun {
     /// The run.
     pub run_id: RunId,
-    /// True if the run no longer exists for the user. Later calls do not request it again, unless it is listed.
+    /// True if the run no longer exists for the user. Later calls request it only if it is listed again.
     pub is_gone: bool,
     /// The error of the request.
     pub failure: String,
@@ -61,13 +62,14 @@ pub struct UnreadRun {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SyncReport {
-    /// The runs that were synchronized, those closest to the deletion of their results first.
+    /// The synchronized runs, in the order in which the platform deletes their results.
     pub runs: Vec<SyncedRun>,
-    /// Runs of earlier calls that are not complete and could not be requested.
+    /// The pending runs of earlier calls whose requests failed.
     pub unread: Vec<UnreadRun>,
-    /// The error that stopped it: the disk is full, or the platform is unavailable or rejected the login.
+    /// The error that stopped the synchronization: for example, the disk is full, or the platform is unavailable or
+    /// rejected the login.
     pub stopped: Option<Error>,
-    /// The last error of a run that may be over at the next call, and that did not stop the synchronization.
+    /// The last transient error of a run that did not stop the synchronization.
     pub unavailable: Option<Error>,
 }
 
@@ -112,20 +114,20 @@ impl SyncedRun {
     /// Creates the result of a download.
     pub(super) fn of(run: Run, report: &RunReport) -> Self {
         let deleted = report.deleted();
-        let others = report.failures().count() > deleted.count() || report.manifest.is_err();
-        // A replica may not know the end of the run or of its items yet.
+        let has_other_failures = report.failures().count() > deleted.count() || report.manifest.is_err();
+        // The response may come from a replica that does not have all items yet.
         let lacks_items =
-            report.items.len() + report.left_out < report.item_count || report.items.iter().any(is_undecided);
+            report.items.len() + report.left_out < report.item_count || report.items.iter().any(may_get_results);
         let status = match deleted.count() {
-            _ if others || lacks_items => SyncStatus::Pending,
+            _ if has_other_failures || lacks_items => SyncStatus::Pending,
             0 => SyncStatus::Fetched,
             _ => SyncStatus::Lost,
         };
         let artifacts = report.items.iter().flat_map(|item| &item.artifacts);
         let outcomes: Vec<_> = artifacts.filter_map(|artifact| artifact.outcome.as_ref().ok()).collect();
         let mut failures = report.problems();
-        let undecided = report.items.iter().filter(|item| is_undecided(item));
-        failures.extend(undecided.map(|item| format!("{}: its results are not final", item.external_id)));
+        let unfinished_items = report.items.iter().filter(|item| may_get_results(item));
+        failures.extend(unfinished_items.map(|item| format!("{}: its results are not final", item.external_id)));
         Self {
             files: outcomes.len(),
             fetched: outcomes.iter().filter(|outcome| !outcome.already_present).count(),
@@ -140,7 +142,7 @@ impl SyncedRun {
     }
 }
 
-/// Returns true if an item can have further results.
-fn is_undecided(item: &ItemReport) -> bool {
+/// Returns true if an item may get further results.
+fn may_get_results(item: &ItemReport) -> bool {
     item.outcome == ItemOutcome::InProgress || item.has_unknown
 }

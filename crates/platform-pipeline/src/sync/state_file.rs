@@ -1,5 +1,5 @@
-//! The file of the state in a folder: `.aignostics/sync.json`. Links are not followed: a shared folder can contain links of
-//! others.
+//! The file of the state in a folder: `.aignostics/sync.json`. Links are not followed, because other users may
+//! have created them in a shared folder.
 
 use std::fs;
 use std::io;
@@ -17,27 +17,27 @@ const MODE: u32 = 0o666;
 ///
 /// # Errors
 ///
-/// It exists and cannot be read, or it or its folder is a link or no regular file.
+/// The file exists but cannot be read, or the file or its folder is a link or another special file.
 pub(super) fn read(folder: &Path) -> Result<Option<Vec<u8>>, Error> {
     let path = path(folder);
-    let found = check_folder(&path).and_then(|()| regular::read(&path, usize::MAX).map_err(files::into_io_error));
-    let found = found.map_err(|error| Error::io(format!("cannot read '{}'", path.display()), error))?;
-    Ok(found.map(|found| found.bytes().to_vec()))
+    let contents = check_folder(&path).and_then(|()| regular::read(&path, usize::MAX).map_err(files::into_io_error));
+    let contents = contents.map_err(|error| Error::io(format!("cannot read '{}'", path.display()), error))?;
+    Ok(contents.map(|contents| contents.bytes().to_vec()))
 }
 
 /// Replaces the file durably. The caller holds the lock of the folder.
 ///
 /// # Errors
 ///
-/// It cannot be written; the previous one is unchanged.
+/// The file cannot be written. The previous file is unchanged.
 pub(super) fn write(folder: &Path, bytes: &[u8]) -> Result<(), Error> {
     let path = path(folder);
     let parent = files::folder_of(&path);
     let file = AtomicFile::new(&path, parent.join("sync.json.part")).with_mode(MODE).with_former_permissions();
-    let written = check_folder(&path)
+    let outcome = check_folder(&path)
         .and_then(|()| files::create_folder(&parent))
         .and_then(|()| file.replace(bytes).map_err(files::into_io_error));
-    written.map_err(|error| Error::io(format!("cannot write '{}'", path.display()), error))
+    outcome.map_err(|error| Error::io(format!("cannot write '{}'", path.display()), error))
 }
 
 fn path(folder: &Path) -> PathBuf {
@@ -47,7 +47,7 @@ fn path(folder: &Path) -> PathBuf {
 /// Refuses a link as the folder of the file.
 fn check_folder(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(files::folder_of(path)) {
-        Ok(found) if found.is_symlink() => {
+        Ok(metadata) if metadata.is_symlink() => {
             Err(io::Error::new(io::ErrorKind::InvalidInput, "its folder is a symbolic link"))
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

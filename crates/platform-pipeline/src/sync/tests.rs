@@ -8,9 +8,9 @@ use platform_resources::{ResultFolder, Timestamp};
 use serde_json::json;
 
 use super::local::LocalRuns;
-use super::place::Target;
-use super::session::{SAVE, Session};
-use super::state::Listed;
+use super::session::{SAVE_INTERVAL, Session};
+use super::state::ListMarks;
+use super::target::LockedTarget;
 
 pub(super) fn moment(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -31,11 +31,11 @@ pub(super) fn run(id: &str, terminated_at: Option<&str>) -> Run {
     serde_json::from_value(run).unwrap()
 }
 
-pub(super) fn list(mark: &str) -> Listed {
-    Listed { mark: moment(mark), at: moment(mark), full_at: moment(mark) }
+pub(super) fn list_marks(mark: &str) -> ListMarks {
+    ListMarks { mark: moment(mark), at: moment(mark), full_at: moment(mark) }
 }
 
-/// Returns a session of a folder with a recorded file, and a run that is complete since the last write.
+/// Returns a session of a folder with a recorded file. A run was completed after the last write of the state.
 async fn session(path: &Path) -> Session {
     let mut folder = ResultFolder::open(path).await.unwrap();
     let entry = json!({
@@ -45,8 +45,8 @@ async fn session(path: &Path) -> Session {
     });
     folder.record(serde_json::from_value(entry).unwrap()).await.unwrap();
     let mut local = LocalRuns::of(path).unwrap();
-    local.state.complete(&run("a", None), std::time::SystemTime::UNIX_EPOCH);
-    Session::new(local, Target::Folder(folder), "query".to_owned())
+    local.state.record_complete(&run("a", None), std::time::SystemTime::UNIX_EPOCH);
+    Session::new(local, LockedTarget::Folder(folder), "query".to_owned())
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,13 +54,13 @@ async fn large_state_is_not_written_after_each_run() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join(".aignostics/sync.json");
     let mut session = session(folder.path()).await;
-    session.save_sometimes().await.unwrap();
+    session.save_if_due().await.unwrap();
     assert!(!state.exists());
-    tokio::time::advance(SAVE).await;
-    session.save_sometimes().await.unwrap();
+    tokio::time::advance(SAVE_INTERVAL).await;
+    session.save_if_due().await.unwrap();
     assert!(state.exists());
-    session.local.state.complete(&run("b", None), std::time::SystemTime::UNIX_EPOCH);
-    session.save_sometimes().await.unwrap();
+    session.local.state.record_complete(&run("b", None), std::time::SystemTime::UNIX_EPOCH);
+    session.save_if_due().await.unwrap();
     session.finish(true).await.unwrap();
     assert!(LocalRuns::of(folder.path()).unwrap().state.is_settled(&"b".into()));
 }
@@ -82,7 +82,7 @@ async fn state_is_not_written_after_the_lock_was_lost() {
     let lease = folder.path().join(".aignostics.lock.lease");
     std::fs::remove_file(&lease).unwrap();
     std::fs::write(lease, "other").unwrap();
-    session.local.state.complete(&run("b", None), std::time::SystemTime::UNIX_EPOCH);
+    session.local.state.record_complete(&run("b", None), std::time::SystemTime::UNIX_EPOCH);
     let error = session.save().await.unwrap_err();
     assert!(error.folder().is_some(), "{error}");
     assert_eq!(std::fs::read(state).unwrap(), written);

@@ -36,7 +36,7 @@ impl Core {
             let outcome = self.send_raw(&token, request(), effect, time).await?;
             let is_retry_permitted = match &outcome {
                 Ok(response) if response.status() == 401 && may_refresh => {
-                    attempts.answered();
+                    attempts.record_response();
                     may_refresh = false;
                     match self.token(time).await {
                         Ok(refreshed) => token = refreshed,
@@ -46,17 +46,17 @@ impl Core {
                     }
                     continue;
                 }
-                Ok(response) if response.is_transient() && effect == Effect::Reads => {
-                    attempts.failed_with_response(&TransientResponse(response.status()), response.retry_after()).is_ok()
-                }
+                Ok(response) if response.is_transient() && effect == Effect::Reads => attempts
+                    .record_failure_response(&TransientResponse(response.status()), response.retry_after())
+                    .is_ok(),
                 Ok(response) => {
                     if !response.is_transient() {
-                        attempts.answered();
+                        attempts.record_response();
                     }
                     false
                 }
                 Err(error) if error.is_transient() && (effect == Effect::Reads || error.is_unsent()) => {
-                    attempts.failed(error, None).is_ok()
+                    attempts.record_failure(error, None).is_ok()
                 }
                 Err(_) => false,
             };
@@ -90,7 +90,7 @@ impl Core {
 
 /// Waits until the next attempt may be sent. Fails at the deadline.
 async fn wait_for_turn(attempts: &mut Attempts, time: CallTime) -> Result<(), ApiError> {
-    let turn = attempts.ready();
+    let turn = attempts.wait_until_ready();
     let turn = match time.remaining() {
         None => turn.await,
         Some(remaining_time) => tokio::time::timeout(remaining_time, turn).await.map_err(|_| {

@@ -83,7 +83,7 @@ impl<'a> RetryState<'a> {
 
     /// Waits until the next attempt may be sent. Fails at the deadline.
     pub(super) async fn wait_for_turn(&mut self, operation: &'static str) -> Result<(), CallError> {
-        let turn = self.attempts.ready();
+        let turn = self.attempts.wait_until_ready();
         let turn = match self.time.remaining() {
             None => Ok(turn.await),
             Some(remaining_time) => tokio::time::timeout(remaining_time, turn).await,
@@ -101,7 +101,7 @@ impl<'a> RetryState<'a> {
 
     /// Records that the platform responded.
     pub(super) fn record_response(&mut self) {
-        self.attempts.answered();
+        self.attempts.record_response();
     }
 
     /// Records a failure. Returns `Ok` if the call is retried, and the error otherwise. If a replica may lag behind,
@@ -109,7 +109,7 @@ impl<'a> RetryState<'a> {
     pub(super) async fn record_failure(&mut self, operation: &'static str, error: ApiError) -> Result<(), CallError> {
         if !error.is_transient() {
             if error.status().is_some() {
-                self.attempts.answered();
+                self.attempts.record_response();
             }
             let may_lag = error.is_not_found() && self.may_lag(operation);
             if !may_lag {
@@ -124,8 +124,8 @@ impl<'a> RetryState<'a> {
         self.attempt += 1;
         let retry_after = error.retry_after();
         let retry_permission = match error.status() {
-            Some(_) => self.attempts.failed_with_response(&error, retry_after),
-            None => self.attempts.failed(&error, retry_after),
+            Some(_) => self.attempts.record_failure_response(&error, retry_after),
+            None => self.attempts.record_failure(&error, retry_after),
         };
         match retry_permission {
             Ok(()) => {

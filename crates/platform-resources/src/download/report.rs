@@ -159,7 +159,7 @@ pub enum Verdict {
     /// The run has ended, and all selected results are in the folder.
     Complete,
     /// The run was not followed to its end. All items that have ended succeeded, and their results are in the folder.
-    SoFarComplete,
+    CompleteSoFar,
     /// Results are missing, because the disk is full.
     DiskFull,
     /// Results cannot be written.
@@ -264,7 +264,7 @@ impl RunReport {
         } else if self.manifest.is_err() || has_local_failure {
             Verdict::LocalFailure
         } else if self.termination_reason.is_none() && self.failures().next().is_none() && self.have_items_succeeded() {
-            Verdict::SoFarComplete
+            Verdict::CompleteSoFar
         } else {
             Verdict::Incomplete
         }

@@ -214,7 +214,7 @@ impl SubmitOnce<'_> {
                 outcome => return outcome,
             };
             let requested_pause = error.api().and_then(ApiError::retry_after);
-            if let Err(exhausted) = attempts.failed_with_response(&error, requested_pause) {
+            if let Err(exhausted) = attempts.record_failure_response(&error, requested_pause) {
                 return Err(error.with_exhaustion_reason(exhausted));
             }
             // `attempts` only counts failures. After a call of its `ready`, it could be the probe of the circuit

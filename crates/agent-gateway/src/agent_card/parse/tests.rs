@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 /// A card of A2A 1.0.
-fn current() -> Value {
+fn current_card() -> Value {
     json!({
         "name": "Recipes", "description": "Finds recipes.\nQuickly.", "version": "1.2.0",
         "supportedInterfaces": [
@@ -18,7 +18,7 @@ fn current() -> Value {
 }
 
 /// A card of A2A 0.3.
-fn legacy() -> Value {
+fn legacy_card() -> Value {
     json!({
         "name": "Recipes", "description": "", "version": "1", "url": "https://a.test/", "protocolVersion": "0.3.0",
         "additionalInterfaces": [
@@ -30,13 +30,13 @@ fn legacy() -> Value {
 }
 
 fn read(card: &Value) -> Result<AgentCard, Flaw> {
-    let foreign = |url: &Url| (url.host_str() != Some("a.test")).then(|| url.origin().ascii_serialization());
-    parse(card.to_string().as_bytes(), foreign)
+    let foreign_origin = |url: &Url| (url.host_str() != Some("a.test")).then(|| url.origin().ascii_serialization());
+    parse(card.to_string().as_bytes(), foreign_origin)
 }
 
 #[test]
 fn cards_of_both_versions_are_read() {
-    let card = read(&current()).unwrap();
+    let card = read(&current_card()).unwrap();
     assert_eq!((card.name(), card.version(), card.description()), ("Recipes", "1.2.0", "Finds recipes.\nQuickly."));
     let [first, second] = card.interfaces() else { panic!("two interfaces") };
     assert_eq!((first.url().as_str(), first.binding(), first.tenant()), ("https://a.test/v1", "JSONRPC", Some("t")));
@@ -47,10 +47,11 @@ fn cards_of_both_versions_are_read() {
     let skill = &card.skills()[0];
     assert_eq!((skill.id(), skill.tags(), skill.output_modes()), ("find", &["food".to_owned()][..], None));
     assert_eq!(skill.input_modes(), Some(&["image/png".to_owned()][..]));
-    assert_eq!(card.json(), &current(), "unknown fields are kept");
+    assert_eq!(card.json(), &current_card(), "unknown fields are kept");
 
-    let card = read(&legacy()).unwrap();
-    let interfaces: Vec<_> = card.interfaces().iter().map(|one| (one.url().path(), one.binding())).collect();
+    let card = read(&legacy_card()).unwrap();
+    let interfaces: Vec<_> =
+        card.interfaces().iter().map(|interface| (interface.url().path(), interface.binding())).collect();
     assert_eq!(interfaces, [("/", "JSONRPC"), ("/grpc", "GRPC")], "the preferred one is not repeated");
     assert!(card.interfaces().iter().all(|interface| interface.protocol_version() == "0.3.0"));
     assert!(card.capabilities().extended_card() && card.skills().is_empty());
@@ -58,7 +59,7 @@ fn cards_of_both_versions_are_read() {
 
 #[test]
 fn new_interfaces_replace_those_for_older_clients() {
-    let mut card = current();
+    let mut card = current_card();
     card["url"] = json!("https://a.test/old");
     card["additionalInterfaces"] = json!([{ "url": "https://a.test/old", "transport": "JSONRPC" }]);
     assert_eq!(read(&card).unwrap().interfaces()[0].url().path(), "/v1");
@@ -69,31 +70,33 @@ fn new_interfaces_replace_those_for_older_clients() {
 #[test]
 fn each_missing_field_is_named() {
     for (card, fields) in [
-        (current(), ["name", "description", "version", "supportedInterfaces", "capabilities", "skills"]),
-        (legacy(), ["name", "description", "version", "defaultInputModes", "defaultOutputModes", "skills"]),
+        (current_card(), ["name", "description", "version", "supportedInterfaces", "capabilities", "skills"]),
+        (legacy_card(), ["name", "description", "version", "defaultInputModes", "defaultOutputModes", "skills"]),
     ] {
         for field in fields {
-            for missing in [true, false] {
+            for is_removed in [true, false] {
                 let mut card = card.clone();
-                if missing {
+                if is_removed {
                     card.as_object_mut().unwrap().remove(field);
                 } else {
                     card[field] = Value::Null;
                 }
-                let Flaw::Field(named, _) = read(&card).unwrap_err() else { panic!("{field}") };
-                assert_eq!(named, field);
+                let Flaw::Field(expected_field, _) = read(&card).unwrap_err() else { panic!("{field}") };
+                assert_eq!(expected_field, field);
             }
         }
     }
-    let mut nowhere = legacy();
-    nowhere.as_object_mut().unwrap().remove("url");
-    assert!(matches!(read(&nowhere), Err(Flaw::Field(named, _)) if named == "supportedInterfaces"));
+    let mut card_without_url = legacy_card();
+    card_without_url.as_object_mut().unwrap().remove("url");
+    assert!(
+        matches!(read(&card_without_url), Err(Flaw::Field(expected_field, _)) if expected_field == "supportedInterfaces")
+    );
 }
 
 #[test]
-fn each_invalid_field_is_named_with_its_place() {
+fn each_invalid_field_is_named_with_its_path() {
     let long = "x".repeat(600);
-    for (pointer, value, named) in [
+    for (pointer, value, expected_field) in [
         ("/name", json!(""), "name"),
         ("/name", json!("red\u{1b}[31m"), "name"),
         ("/name", json!(long), "name"),
@@ -118,31 +121,31 @@ fn each_invalid_field_is_named_with_its_place() {
         ("/skills/0/tags", json!(null), "skills[0].tags"),
         ("/skills/0/inputModes", json!("image/png"), "skills[0].inputModes"),
     ] {
-        let mut card = current();
+        let mut card = current_card();
         *card.pointer_mut(pointer).unwrap() = value;
         match read(&card) {
-            Err(Flaw::Field(field, _)) => assert_eq!(field, named, "{pointer}"),
+            Err(Flaw::Field(field, _)) => assert_eq!(field, expected_field, "{pointer}"),
             other => panic!("{pointer}: {other:?}"),
         }
     }
-    let mut card = current();
+    let mut card = current_card();
     card["skills"] = json!(vec![card["skills"][0].clone(); MAX_SKILLS + 1]);
     assert_eq!(read(&card).unwrap_err(), Flaw::Field("skills".to_owned(), "a shorter list"));
 }
 
 #[test]
 fn interface_at_another_origin_is_refused() {
-    let mut card = current();
+    let mut card = current_card();
     card["supportedInterfaces"][1]["url"] = json!("https://evil.test:8443/rest?token=canary");
     let expected = Flaw::Origin("supportedInterfaces[1].url".to_owned(), "https://evil.test:8443".to_owned());
     assert_eq!(read(&card).unwrap_err(), expected);
-    let mut card = legacy();
+    let mut card = legacy_card();
     card["additionalInterfaces"][1]["url"] = json!("http://evil.test/");
-    assert!(matches!(read(&card), Err(Flaw::Origin(place, _)) if place == "additionalInterfaces[1].url"));
+    assert!(matches!(read(&card), Err(Flaw::Origin(path, _)) if path == "additionalInterfaces[1].url"));
 }
 
 #[test]
-fn documents_that_are_no_card_are_refused() {
+fn documents_that_are_not_cards_are_refused() {
     let deep = format!("{{\"a\":{}1{}}}", "[".repeat(500), "]".repeat(500));
     for body in ["", "{", "[]", "null", "\"card\"", "<html>", &deep] {
         assert!(matches!(parse(body.as_bytes(), |_| None), Err(Flaw::Document(_))), "{body}");

@@ -7,22 +7,22 @@ use crate::tenant::Tenant;
 /// A failure of the Destination service, or a configuration in it that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServiceError {
-    #[error("the request for {what} failed")]
-    Http { what: String, source: HttpError },
-    #[error("the service responded with {status} to the request for {what}")]
-    Status { what: String, status: u16 },
-    #[error("the response with {what} is not valid: {problem}")]
-    Invalid { what: String, problem: &'static str },
+    #[error("the request for {description} failed")]
+    Http { description: String, source: HttpError },
+    #[error("the service responded with {status} to the request for {description}")]
+    Status { description: String, status: u16 },
+    #[error("the response with {description} is not valid: {problem}")]
+    Invalid { description: String, problem: &'static str },
     #[error("no fragment of the tenant {tenant} has the label `{label}`: subscribe the tenant to the agent")]
     NoFragment { tenant: Tenant, label: &'static str },
     #[error(
         "the fragments `{first}` and `{second}` of the tenant {tenant} both have the label `{label}`: remove one of them"
     )]
     SeveralFragments { tenant: Tenant, label: &'static str, first: String, second: String },
-    #[error("the service has no token for {what}: {reason}")]
-    NoToken { what: String, reason: String },
-    #[error("the service returned a token for {what} that cannot be sent")]
-    Token { what: String, source: TokenError },
+    #[error("the service has no token for {description}: {reason}")]
+    NoToken { description: String, reason: String },
+    #[error("the service returned a token for {description} that cannot be sent")]
+    Token { description: String, source: TokenError },
     #[error("the token endpoint of the tenant {0} cannot be derived from the binding")]
     NoTokenUrl(Tenant),
     #[error("no tenant is given: use a principal `with_tenant`")]
@@ -33,7 +33,7 @@ pub(super) enum ServiceError {
 }
 
 impl ServiceError {
-    /// Returns the error of the credentials or of the directory.
+    /// Converts the error to an error of the credentials or of the directory.
     pub(super) fn into_credential_error(self) -> CredentialError {
         match self {
             Self::Gateway(error) => error,
@@ -41,7 +41,7 @@ impl ServiceError {
         }
     }
 
-    /// Returns the error of a token provider.
+    /// Converts the error to an error of a token provider.
     pub(super) fn into_token_error(self) -> TokenError {
         let is_transient = match &self {
             Self::Http { source, .. } => source.is_transient(),
@@ -49,7 +49,7 @@ impl ServiceError {
             _ => false,
         };
         let error = match self {
-            // Not transparent, so that it is found among the causes.
+            // The credential error stays a separate cause, so that callers can find it.
             Self::Gateway(error) => TokenError::provider(error),
             other => TokenError::provider(other),
         };

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::credentials::CredentialError;
 
-/// A fragment of a tenant. It keeps only the properties that are needed, because others may be secret.
+/// A fragment of a tenant. It contains only the properties that are needed, because others may be secret.
 #[derive(Clone, Debug)]
 pub(super) struct Fragment {
     pub(super) name: String,
@@ -15,7 +15,7 @@ pub(super) struct Fragment {
 
 /// The identity of a server in its URL, `…/{ordId}/{globalTenantId}`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct ServerIdentity {
     pub(super) id: String,
     pub(super) tenant: String,
 }
@@ -34,23 +34,23 @@ impl Fragment {
         Some(Self { name: name.to_owned(), url: property(entry, "URL").map(str::to_owned) })
     }
 
-    /// Returns the URL. `place` describes the fragment in errors.
-    pub(super) fn url(&self, place: &str) -> Result<Url, CredentialError> {
-        super::super::document::url(place, "URL", self.url.as_deref().unwrap_or_default())
+    /// Returns the URL. `location` describes the fragment in errors.
+    pub(super) fn url(&self, location: &str) -> Result<Url, CredentialError> {
+        super::super::document::url(location, "URL", self.url.as_deref().unwrap_or_default())
     }
 
-    /// Returns the identity in the URL of this fragment, or else its name.
-    pub(super) fn identity(&self, url: &Url) -> Identity {
+    /// Returns the identity in the URL. If the URL has no identity, the name of the fragment is the id.
+    pub(super) fn identity(&self, url: &Url) -> ServerIdentity {
         let segments: Vec<_> = url.path_segments().into_iter().flatten().filter(|part| !part.is_empty()).collect();
         let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         match segments[..] {
-            [.., id, tenant] => Identity { id: decoded(id), tenant: decoded(tenant) },
-            _ => Identity { id: self.name.clone(), tenant: String::new() },
+            [.., id, tenant] => ServerIdentity { id: decoded(id), tenant: decoded(tenant) },
+            _ => ServerIdentity { id: self.name.clone(), tenant: String::new() },
         }
     }
 }
 
-/// Returns the text of a property, whose name is compared without case.
+/// Returns the text of a property. Its name is compared ignoring case, but an exact match takes priority.
 pub(super) fn property<'a>(properties: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     let exact = properties.get(name).and_then(Value::as_str);
     exact.or_else(|| properties.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?.1.as_str())
@@ -76,7 +76,7 @@ mod tests {
     fn identity_is_in_the_last_two_segments() {
         let fragment = Fragment { name: "name".to_owned(), url: None };
         let identity = |url: &str| {
-            let Identity { id, tenant } = fragment.identity(&url.parse().unwrap());
+            let ServerIdentity { id, tenant } = fragment.identity(&url.parse().unwrap());
             (id, tenant)
         };
         let expected = ("sap.x:apiResource:orders:v1".to_owned(), "t/1".to_owned());

@@ -1,8 +1,8 @@
-//! The names of the cases.
+//! The names of the authorization cases.
 
-/// The cases.
+/// All cases.
 pub(super) const CASES: &[&str] = &[
-    // The metadata of the server.
+    // The metadata of the server, and the challenge that names it.
     "resource-missing",
     "resource-html",
     "resource-list",
@@ -81,8 +81,8 @@ pub(super) const CASES: &[&str] = &[
     "use-no-scopes",
 ];
 
-/// The cases whose metadata would have sent something elsewhere.
-pub(super) const HOSTILE: [&str; 20] = [
+/// The cases whose metadata would make the client send a secret to another server.
+pub(super) const HOSTILE_CASES: [&str; 20] = [
     "resource-other-origin",
     "resource-other-path",
     "resource-longer-path",

@@ -44,7 +44,7 @@ impl Bucket {
     async fn delete_one(&self, key: &str) -> Result<Deleted, BucketError> {
         let mut attempts = self.attempts();
         let outcome = loop {
-            if let Err(exhausted) = attempts.ready().await {
+            if let Err(exhausted) = attempts.wait_until_ready().await {
                 break Err(BucketError::unavailable(exhausted));
             }
             let outcome = self.request_deletion(key, attempts.is_first()).await;

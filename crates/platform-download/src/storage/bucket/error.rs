@@ -6,11 +6,11 @@ use auth_http::retry::RetriesExhausted;
 
 use super::ErrorResponse;
 use crate::SignError;
-use crate::retry::{Retryability, Retryable, message_with_sources, suffix};
+use crate::retry::{Retryability, Retryable, exhaustion_suffix, message_with_sources};
 
 /// An error of a bucket operation.
 #[derive(Debug, thiserror::Error)]
-#[error("{summary}: {kind}{}", suffix(exhausted.as_ref()))]
+#[error("{summary}: {kind}{}", exhaustion_suffix(exhausted.as_ref()))]
 pub struct BucketError {
     /// The description of the failed operation.
     summary: String,

@@ -124,7 +124,7 @@ impl Bucket {
     async fn send_deletion(&self, request: impl Fn() -> Result<Request, BucketError>) -> Result<(), BucketError> {
         let mut attempts = self.attempts();
         loop {
-            attempts.ready().await.map_err(BucketError::unavailable)?;
+            attempts.wait_until_ready().await.map_err(BucketError::unavailable)?;
             let response = self.http().send(request()?).await.map_err(BucketError::http);
             let outcome = match response {
                 Ok(response) if matches!(response.status(), 200 | 204 | 404) => Ok(()),

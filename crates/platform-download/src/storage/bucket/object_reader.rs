@@ -84,7 +84,7 @@ impl Bucket {
     async fn read_chunk(&self, key: &str, start: u64, length: u64) -> Result<Chunk, BucketError> {
         let mut attempts = self.attempts();
         let outcome = loop {
-            if let Err(exhausted) = attempts.ready().await {
+            if let Err(exhausted) = attempts.wait_until_ready().await {
                 break Err(BucketError::unavailable(exhausted));
             }
             if let Break(outcome) = attempts.evaluate(self.request_chunk(key, start, length).await) {

@@ -73,7 +73,7 @@ impl fmt::Display for ErrorResponse {
 }
 
 /// Returns the CRC32C of an object in the header `x-goog-hash`.
-pub(crate) fn stated_checksum(response: &Response) -> Option<Crc32c> {
+pub(crate) fn storage_checksum(response: &Response) -> Option<Crc32c> {
     let mut hashes = response.headers("x-goog-hash").flat_map(|value| value.split(','));
     hashes.find_map(|hash| hash.trim().strip_prefix("crc32c=")?.parse().ok())
 }

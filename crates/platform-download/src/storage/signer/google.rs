@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use url::{Position, Url};
 
-use super::{RESERVED, ServiceAccountKey, SignError, Unsigned};
+use super::{RESERVED, ServiceAccountKey, SignError, UnsignedRequest};
 
 const ALGORITHM: &str = "GOOG4-RSA-SHA256";
 const PAYLOAD: &str = "UNSIGNED-PAYLOAD";
@@ -17,7 +17,7 @@ const PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 pub(super) fn sign(
     key: &ServiceAccountKey,
     mut url: Url,
-    request: &Unsigned<'_>,
+    request: &UnsignedRequest<'_>,
     now: Timestamp,
     lifetime: Duration,
 ) -> Result<Url, SignError> {

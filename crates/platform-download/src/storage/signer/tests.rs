@@ -62,7 +62,7 @@ fn signatures_match_the_official_libraries() {
             pairs.sort_unstable();
             pairs
         }
-        let request = Unsigned {
+        let request = UnsignedRequest {
             method: method(&vector.method),
             bucket: "slides",
             key: Some(vector.key.as_str()).filter(|key| !key.is_empty()),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use url::Url;
 
-/// The address of a place for objects: `gs://BUCKET/PREFIX`, `s3://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or
+/// The address of a location for objects: `gs://BUCKET/PREFIX`, `s3://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or
 /// `file:///FOLDER`.
 ///
 /// ```
@@ -19,8 +19,8 @@ use url::Url;
 pub struct StoreAddress {
     scheme: Scheme,
     /// The bucket or the container, or the folder.
-    place: String,
-    /// Without slashes at its ends.
+    location: String,
+    /// The prefix of keys, without a slash at its ends.
     prefix: String,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum Scheme {
 pub struct StoreAddressError;
 
 impl StoreAddress {
-    /// Returns true if a text is the address of a store, or looks like one, and not a path.
+    /// Returns true if a text looks like the address of a store rather than a path.
     pub fn is_like(text: &str) -> bool {
         text.contains("://")
     }
@@ -50,15 +50,15 @@ impl StoreAddress {
 
     /// Returns the name of the bucket or the container; `None` for a folder.
     pub fn bucket(&self) -> Option<&str> {
-        (self.scheme != Scheme::File).then_some(&self.place)
+        (self.scheme != Scheme::File).then_some(&self.location)
     }
 
-    /// Returns true if it is a bucket of Google's storage.
+    /// Returns true for a bucket of Google Cloud Storage.
     pub fn is_google(&self) -> bool {
         self.scheme == Scheme::Google
     }
 
-    /// Returns the address of an object, by its whole key.
+    /// Returns the address of the object with this key, which includes the prefix.
     pub fn object(&self, key: &str) -> String {
         Self { prefix: key.to_owned(), ..self.clone() }.to_string()
     }
@@ -69,7 +69,7 @@ impl StoreAddress {
     }
 
     pub(super) fn folder(&self) -> &Path {
-        Path::new(&self.place)
+        Path::new(&self.location)
     }
 
     /// Returns the path of a folder; `None` for a bucket or a container.
@@ -96,8 +96,8 @@ impl FromStr for StoreAddress {
         if scheme == "file" {
             let url: Url = text.parse().map_err(|_| StoreAddressError)?;
             let path: PathBuf = url.to_file_path().map_err(|()| StoreAddressError)?;
-            let place = path.to_str().ok_or(StoreAddressError)?.to_owned();
-            return Ok(Self { scheme: Scheme::File, place, prefix: String::new() });
+            let location = path.to_str().ok_or(StoreAddressError)?.to_owned();
+            return Ok(Self { scheme: Scheme::File, location, prefix: String::new() });
         }
         let scheme = match scheme {
             "gs" => Scheme::Google,
@@ -105,18 +105,18 @@ impl FromStr for StoreAddress {
             "az" => Scheme::Azure,
             _ => return Err(StoreAddressError),
         };
-        let (place, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let (location, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_end_matches('/');
-        // A key with such a part would be another one.
-        let is_ambiguous = |part: &str| matches!(part, "" | "." | "..");
+        // A store could normalize a key with one of these segments to another key.
+        let is_ambiguous = |segment: &str| matches!(segment, "" | "." | "..");
         let is_valid = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-        if place.is_empty()
-            || !place.chars().all(is_valid)
+        if location.is_empty()
+            || !location.chars().all(is_valid)
             || (!prefix.is_empty() && prefix.split('/').any(is_ambiguous))
         {
             return Err(StoreAddressError);
         }
-        Ok(Self { scheme, place: place.to_owned(), prefix: prefix.to_owned() })
+        Ok(Self { scheme, location: location.to_owned(), prefix: prefix.to_owned() })
     }
 }
 
@@ -128,7 +128,7 @@ impl fmt::Display for StoreAddress {
             Scheme::Azure => "az",
             Scheme::File => "file",
         };
-        write!(formatter, "{scheme}://{}", self.place)?;
+        write!(formatter, "{scheme}://{}", self.location)?;
         if self.prefix.is_empty() { Ok(()) } else { write!(formatter, "/{}", self.prefix) }
     }
 }
@@ -138,15 +138,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_name_a_bucket_and_a_prefix() {
-        for (text, place, prefix) in [
+    fn address_has_a_bucket_and_a_prefix() {
+        for (text, bucket, prefix) in [
             ("gs://b", "b", ""),
             ("gs://b/", "b", ""),
             ("s3://b.c-d/x y/z/", "b.c-d", "x y/z"),
             ("az://c/größe", "c", "größe"),
         ] {
             let address: StoreAddress = text.parse().unwrap();
-            assert_eq!((address.bucket(), address.prefix()), (Some(place), prefix), "{text}");
+            assert_eq!((address.bucket(), address.prefix()), (Some(bucket), prefix), "{text}");
             assert_eq!(address.to_string(), text.trim_end_matches('/'));
         }
         for text in

@@ -1,4 +1,4 @@
-//! Stores of Azure.
+//! Stores in Azure Blob Storage.
 
 use object_store::ClientOptions;
 use object_store::azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder};

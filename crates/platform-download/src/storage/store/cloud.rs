@@ -1,4 +1,4 @@
-//! Stores by their address, with the credentials of the environment.
+//! Opening of stores by their address, with the credentials of the environment.
 
 #[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
 use std::env;
@@ -12,7 +12,7 @@ use super::address::{Scheme, StoreAddress};
 #[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
 use super::connection::Connection;
 use super::error::{Kind, StoreError};
-use super::{Place, Store};
+use super::{Store, StoreKind};
 use crate::retry::RetryPolicy;
 #[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
 use crate::retry::for_object_store;
@@ -25,14 +25,14 @@ impl Store {
     /// like the tools of its provider:
     ///
     /// - `s3://` (`store-s3`): `AWS_ACCESS_KEY_ID`, or else the profile `AWS_PROFILE` with keys or a
-    ///   `credential_process`, a web identity, the container or the instance. Profiles with SSO or a role are obtained
-    ///   from the AWS command line.
+    ///   `credential_process`, a web identity, the container or the instance. The credentials
+    ///   of profiles with SSO or a role are obtained from the AWS command line.
     ///   `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL` names another server.
     /// - `gs://` (`store-gcs`): `GOOGLE_APPLICATION_CREDENTIALS`, or else the login of `gcloud`, or the instance.
     /// - `az://` (`store-azure`): `AZURE_STORAGE_ACCOUNT_NAME` with a key, a client secret, a workload identity or the
     ///   instance. `AZURE_STORAGE_ENDPOINT` names another server.
     ///
-    /// Plain http is used only for the fixed addresses of metadata servers, and on loopback.
+    /// Plain http is permitted only on loopback and for the fixed addresses of metadata servers.
     ///
     /// # Errors
     ///
@@ -41,8 +41,8 @@ impl Store {
         Self::open_as(address, http, retry, false)
     }
 
-    /// Opens the store of an address like [`open`](Self::open), for reading: S3 is requested to state the checksums of
-    /// its objects.
+    /// Opens the store of an address like [`open`](Self::open), for reading: each request to S3 asks for the
+    /// checksum of the object.
     ///
     /// # Errors
     ///
@@ -64,19 +64,19 @@ impl Store {
         if address.scheme() == Scheme::File {
             return Ok(Self::local(address.folder())?.with_retry(retry));
         }
-        let Opened { inner, parts } = open(address, http, &retry, is_source)?;
-        Ok(Self::of(inner, Place::Cloud, retry).with_uploads(parts, address.root()))
+        let StoreInterfaces { inner, parts } = open(address, http, &retry, is_source)?;
+        Ok(Self::new(inner, StoreKind::Cloud, retry).with_uploads(parts, address.root()))
     }
 }
 
-/// The two interfaces of a store.
-struct Opened {
+/// The two interfaces of an open store.
+struct StoreInterfaces {
     inner: Arc<dyn ObjectStore>,
     parts: Arc<dyn MultipartStore>,
 }
 
 #[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
-impl Opened {
+impl StoreInterfaces {
     fn of(store: impl ObjectStore + MultipartStore) -> Self {
         let inner = Arc::new(store);
         Self { inner: inner.clone(), parts: inner }
@@ -88,53 +88,61 @@ fn open(
     address: &StoreAddress,
     http: &HttpClientBuilder,
     retry: &RetryPolicy,
-    #[cfg_attr(not(feature = "store-s3"), expect(unused_variables, reason = "only S3 has a difference"))]
+    #[cfg_attr(not(feature = "store-s3"), expect(unused_variables, reason = "only S3 treats sources differently"))]
     is_source: bool,
-) -> Result<Opened, StoreError> {
+) -> Result<StoreInterfaces, StoreError> {
     #[cfg(any(feature = "store-gcs", feature = "store-azure"))]
-    let failed = |error: object_store::Error| StoreError::store(error).about(&address.to_string());
+    let store_error = |error: object_store::Error| StoreError::store(error).with_key(&address.to_string());
     match address.scheme() {
         #[cfg(feature = "store-s3")]
         Scheme::S3 => {
             let variables = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
             let connect = |profile: Option<&str>| connection(http, &variables, profile);
-            super::s3::open(address, connect, for_object_store(retry), is_source).map(Opened::of)
+            super::s3::open(address, connect, for_object_store(retry), is_source).map(StoreInterfaces::of)
         }
         #[cfg(feature = "store-gcs")]
         Scheme::Google => {
             let connection = connection(http, &["STORAGE_EMULATOR_HOST", "GOOGLE_BASE_URL"], None)?;
-            google(address, Connection { has_goog_hash: true, ..connection }, retry).map(Opened::of).map_err(failed)
+            google(address, Connection { has_goog_hash: true, ..connection }, retry)
+                .map(StoreInterfaces::of)
+                .map_err(store_error)
         }
         #[cfg(feature = "store-azure")]
         Scheme::Azure => {
             let connection = connection(http, &["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"], None)?;
-            super::azure::open(address, connection, retry).map(Opened::of).map_err(failed)
+            super::azure::open(address, connection, retry).map(StoreInterfaces::of).map_err(store_error)
         }
         _ => Err(unsupported(address)),
     }
 }
 
 #[cfg(not(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure")))]
-fn open(address: &StoreAddress, _: &HttpClientBuilder, _: &RetryPolicy, _: bool) -> Result<Opened, StoreError> {
+fn open(
+    address: &StoreAddress,
+    _: &HttpClientBuilder,
+    _: &RetryPolicy,
+    _: bool,
+) -> Result<StoreInterfaces, StoreError> {
     Err(unsupported(address))
 }
 
 fn unsupported(address: &StoreAddress) -> StoreError {
-    StoreError::from(Kind::Unsupported).about(&address.to_string())
+    StoreError::from(Kind::Unsupported).with_key(&address.to_string())
 }
 
-/// Returns the clients for a store. One of the variables, or else `endpoint`, can name a server on loopback.
+/// Returns the HTTP clients for a store. The first set variable, or else `endpoint`, is the URL of the store. If it is
+/// plain http, it must be on loopback.
 #[cfg(any(feature = "store-s3", feature = "store-gcs", feature = "store-azure"))]
 fn connection(http: &HttpClientBuilder, variables: &[&str], endpoint: Option<&str>) -> Result<Connection, StoreError> {
-    let failed = |error: auth_http::BuildError| Kind::Store { is_transient: false }.with(error.into());
+    let build_error = |error: auth_http::BuildError| Kind::Store { is_transient: false }.with(error.into());
     let endpoint = variables.iter().find_map(|name| env::var(name).ok()).or_else(|| endpoint.map(str::to_owned));
-    let is_plain = endpoint.is_some_and(|url| url.starts_with("http://"));
+    let is_plain_http = endpoint.is_some_and(|url| url.starts_with("http://"));
     let storage = http.clone().without_decompression().with_http1();
-    let storage = if is_plain { storage.with_plain_loopback() } else { storage };
+    let storage = if is_plain_http { storage.with_plain_loopback() } else { storage };
     let metadata = http.clone().with_plain_metadata().with_plain_loopback();
     Ok(Connection {
-        storage: storage.build().map_err(failed)?,
-        metadata: metadata.build().map_err(failed)?,
+        storage: storage.build().map_err(build_error)?,
+        metadata: metadata.build().map_err(build_error)?,
         has_goog_hash: false,
         #[cfg(feature = "store-azure")]
         account: None,
@@ -152,7 +160,7 @@ fn google(
         .with_bucket_name(address.bucket().unwrap_or_default())
         .with_retry(for_object_store(retry))
         .with_http_connector(connection);
-    // The variable of Google's libraries.
+    // The client libraries of Google read this variable.
     let endpoint = env::var("STORAGE_EMULATOR_HOST").ok();
     let store = endpoint.iter().fold(store, |store, url| store.with_base_url(url.trim_end_matches('/')));
     store.build()

@@ -8,16 +8,16 @@ use object_store::client::{HttpError as RequestError, HttpErrorKind};
 
 use crate::Crc32c;
 use crate::error::{FolderError, is_unavailable};
-use crate::retry::{Retryability, Retryable, message_with_sources, suffix};
+use crate::retry::{Retryability, Retryable, exhaustion_suffix, message_with_sources};
 use crate::storage::bucket::ErrorResponse;
 
-/// The codes of responses for an upload or a part that the store does not know: of S3 and Google's storage, and of Azure.
-const UNKNOWN_UPLOAD: [&str; 5] =
+/// The error codes for an unknown upload or part: first those of S3 and Google Cloud Storage, then those of Azure.
+const UNKNOWN_UPLOAD_CODES: [&str; 5] =
     ["NoSuchUpload", "InvalidPart", "InvalidBlockList", "InvalidBlobOrBlock", "InvalidBlockId"];
 
 /// The error of an object that could not be stored. An existing object under its key is unchanged.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: {kind}{}", suffix(exhausted.as_ref()))]
+#[error("{key}: {kind}{}", exhaustion_suffix(exhausted.as_ref()))]
 pub struct StoreError {
     key: String,
     kind: Kind,
@@ -30,7 +30,7 @@ pub struct StoreError {
 pub(super) enum Kind {
     #[error("the key is not valid")]
     Key,
-    #[error("this program does not support such a store")]
+    #[error("this program does not support this kind of store")]
     Unsupported,
     #[error("cannot obtain the URL of the file")]
     Resolve { is_transient: bool },
@@ -55,8 +55,8 @@ pub(super) enum Kind {
     #[error("other processes have changed the object during each attempt")]
     Conflict,
     #[error("{0}: keys with an empty segment, '.' or '..' are not supported")]
-    Listed(object_store::path::Error),
-    #[error("it was not tried, because the store has failed for several files in succession")]
+    UnsupportedKey(object_store::path::Error),
+    #[error("it was not stored, because the store has failed for several files in succession")]
     Skipped,
     #[error(
         "the store ignores the conditions of requests, and cannot exclude other processes: --no-lock does not need them"
@@ -93,13 +93,13 @@ impl StoreError {
         Kind::Resolve { is_transient: is_unavailable(&*source) }.with(source)
     }
 
-    /// Creates the error of an object that was not tried, because the store has failed for others.
+    /// Creates the error of an object that was skipped because the store has failed for several others.
     pub fn skipped(key: &str) -> Self {
-        Self::from(Kind::Skipped).about(key)
+        Self::from(Kind::Skipped).with_key(key)
     }
 
     /// Sets the key of the object.
-    pub(super) fn about(self, key: &str) -> Self {
+    pub(super) fn with_key(self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self }
     }
 
@@ -123,7 +123,7 @@ impl StoreError {
         let cause = self.source.as_deref().and_then(|source| source.downcast_ref::<object_store::Error>());
         cause.is_some_and(|cause| {
             let is_not_found = matches!(cause, object_store::Error::NotFound { .. });
-            is_not_found || UNKNOWN_UPLOAD.iter().any(|code| cause.to_string().contains(code))
+            is_not_found || UNKNOWN_UPLOAD_CODES.iter().any(|code| cause.to_string().contains(code))
         })
     }
 
@@ -136,24 +136,29 @@ impl StoreError {
     pub fn is_store(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Store { .. } | Kind::Skipped | Kind::Unconditional | Kind::Listed(_) | Kind::Key | Kind::Unsupported
+            Kind::Store { .. }
+                | Kind::Skipped
+                | Kind::Unconditional
+                | Kind::UnsupportedKey(_)
+                | Kind::Key
+                | Kind::Unsupported
         )
     }
 
-    /// Returns true if the credentials do not permit the operation. Without the permission to list, some stores return this
-    /// for an object that does not exist.
+    /// Returns true if the credentials do not permit the operation. Some stores also return this error for a missing
+    /// object, if the credentials do not permit listing.
     pub fn is_denied(&self) -> bool {
         let cause = self.source.as_deref().and_then(|source| source.downcast_ref::<object_store::Error>());
         cause.is_some_and(|cause| matches!(cause, object_store::Error::PermissionDenied { .. }))
     }
 
-    /// Returns the error of a folder whose place is in a store, such as a manifest at this address.
+    /// Converts the error into the error of a results folder in a store, with the address of the object.
     pub fn into_folder_error(self, address: &str) -> FolderError {
         FolderError::store(Path::new(address), self.is_transient(), self)
     }
 
-    /// Returns true if the retries of this file reached their time limit while the host serves other files. The caller can
-    /// fetch other files first and this one later.
+    /// Returns true if the retries of this file reached their time limit although the host serves other files. The
+    /// caller can fetch the other files first, and then retry this file.
     pub fn is_request_limit(&self) -> bool {
         self.is_transient() && self.exhausted.as_ref().is_some_and(RetriesExhausted::is_request_limit)
     }
@@ -171,8 +176,8 @@ impl StoreError {
     }
 }
 
-/// Returns the failed request of an error, if the store did not respond.
-pub(super) fn transport(error: &object_store::Error) -> Option<HttpErrorKind> {
+/// Returns the kind of the transport error, if the store did not respond.
+pub(super) fn transport_error_kind(error: &object_store::Error) -> Option<HttpErrorKind> {
     let causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
     causes.into_iter().find_map(|cause| cause.downcast_ref::<RequestError>()).map(RequestError::kind)
 }
@@ -180,12 +185,12 @@ pub(super) fn transport(error: &object_store::Error) -> Option<HttpErrorKind> {
 /// Returns true if the store did not respond, or responded that it is unavailable.
 fn is_outage(error: &object_store::Error) -> bool {
     use HttpErrorKind::{Connect, Decode, Interrupted, Request, Timeout};
-    // The type of the library with the status is private, so that only its text has it.
+    // `object_store` keeps the type with the status private, so that the status is parsed from the text of the error.
     let status = |error: &(dyn Error + 'static)| -> Option<u16> {
         let text = error.to_string();
         text.split_once("non-2xx status code: ")?.1.get(..3)?.parse().ok()
     };
-    match (transport(error), error) {
+    match (transport_error_kind(error), error) {
         (Some(kind), _) => matches!(kind, Connect | Request | Timeout | Interrupted | Decode),
         (None, object_store::Error::Generic { source, .. }) => status(&**source).is_some_and(is_transient_status),
         _ => false,
@@ -215,7 +220,7 @@ impl Retryable for StoreError {
 
     fn retryability(&self) -> Retryability {
         match &self.kind {
-            // The requests for the file were retried until the limit.
+            // The requests were already retried up to the limit.
             _ if self.exhausted.is_some() => Retryability::Never,
             Kind::Refused(refusal) => refusal.retryability(),
             Kind::Size { .. } | Kind::Checksum { .. } => Retryability::Once,

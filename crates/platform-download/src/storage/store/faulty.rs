@@ -1,4 +1,4 @@
-//! A store in memory whose requests can fail, for tests.
+//! A store in memory with fault injection, for tests.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -19,33 +19,33 @@ pub(super) struct FaultyStore {
     is_hanging: AtomicBool,
     is_unconditional: AtomicBool,
     conflicts: AtomicU32,
-    lost: AtomicU32,
+    lost_responses: AtomicU32,
 }
 
 impl FaultyStore {
-    /// Sets whether the store responds to requests for storing.
-    pub(super) fn hang(&self, is_hanging: bool) {
+    /// Sets whether PUT requests hang.
+    pub(super) fn set_hanging(&self, is_hanging: bool) {
         self.is_hanging.store(is_hanging, Ordering::Relaxed);
     }
 
-    /// Lets the store ignore the conditions of requests.
+    /// Makes the store ignore the conditions of PUT requests.
     pub(super) fn ignore_conditions(&self) {
         self.is_unconditional.store(true, Ordering::Relaxed);
     }
 
-    /// Loses the responses to further requests for storing, which have their effect.
-    pub(super) fn lose(&self, times: u32) {
-        self.lost.store(times, Ordering::Relaxed);
+    /// Makes the next PUT requests fail with a timeout after they have stored the object.
+    pub(super) fn lose_responses(&self, times: u32) {
+        self.lost_responses.store(times, Ordering::Relaxed);
     }
 
-    /// Lets further requests for storing fail, as if another process had changed the object.
-    pub(super) fn conflict(&self, times: u32) {
+    /// Makes the next PUT requests fail as if another process had changed the object.
+    pub(super) fn inject_conflicts(&self, times: u32) {
         self.conflicts.store(times, Ordering::Relaxed);
     }
 }
 
-/// Counts down to zero. Returns true if it was not reached before.
-fn take(count: &AtomicU32) -> bool {
+/// Decrements a counter. Returns false if it is already zero.
+fn decrement(count: &AtomicU32) -> bool {
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1)).is_ok()
 }
 
@@ -61,18 +61,18 @@ impl ObjectStore for FaultyStore {
         if self.is_hanging.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
-        if take(&self.conflicts) {
+        if decrement(&self.conflicts) {
             return Err(Error::Precondition { path: path.to_string(), source: "a conflict".into() });
         }
         let mode =
             if self.is_unconditional.load(Ordering::Relaxed) { PutMode::Overwrite } else { options.mode.clone() };
         let options = PutOptions { mode, ..options };
-        let stored = self.inner.put_opts(path, content, options).await;
-        if take(&self.lost) {
+        let outcome = self.inner.put_opts(path, content, options).await;
+        if decrement(&self.lost_responses) {
             let error = HttpError::new(HttpErrorKind::Timeout, std::io::Error::other("no response"));
             return Err(Error::Generic { store: "FaultyStore", source: error.into() });
         }
-        stored
+        outcome
     }
 
     async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {

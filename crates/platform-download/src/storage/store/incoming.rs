@@ -1,4 +1,4 @@
-//! A file that is downloaded part by part, or a range of it.
+//! The download of a file, or of a range of it, in parts.
 
 use std::ops::Range;
 
@@ -19,19 +19,20 @@ const MAX_PARTS: u64 = 10_000;
 /// Part lengths are multiples of this number of bytes.
 const PART_BYTES_STEP: u64 = 1 << 20;
 
-/// Returns the length in bytes of the next part of an object of `bytes` bytes, after `parts` parts. If the length of
-/// the object is unknown, later parts are longer, so that an object of 5 TiB has at most [`MAX_PARTS`] parts.
+/// Returns the length in bytes of the part that follows the first `parts` parts of an object of `bytes` bytes. If the
+/// length of the object is unknown, later parts are longer, so that [`MAX_PARTS`] parts are enough for an object of 5
+/// TiB.
 pub(super) fn part_size(bytes: Option<u64>, parts: u64) -> usize {
     let Some(bytes) = bytes else { return MIN_PART_BYTES << (parts / (MAX_PARTS / 10)).min(10) };
     let needed = bytes.div_ceil(MAX_PARTS).next_multiple_of(PART_BYTES_STEP);
     usize::try_from(needed).unwrap_or(usize::MAX).max(MIN_PART_BYTES)
 }
 
-pub(super) struct Incoming<'a> {
+pub(super) struct IncomingFile<'a> {
     http: &'a HttpClient,
     url: &'a SharedUrl<'a>,
     /// The URL of the last request.
-    used: Option<NumberedUrl>,
+    last_url: Option<NumberedUrl>,
     expected: Expected,
     /// The range that is downloaded; `None` for the whole file.
     range: Option<Range<u64>>,
@@ -52,7 +53,7 @@ pub(super) struct Incoming<'a> {
     pub(super) rate_limit: Option<RateLimit>,
 }
 
-impl<'a> Incoming<'a> {
+impl<'a> IncomingFile<'a> {
     pub(super) fn new(
         http: &'a HttpClient,
         url: &'a SharedUrl<'a>,
@@ -63,7 +64,7 @@ impl<'a> Incoming<'a> {
         Self {
             http,
             url,
-            used: None,
+            last_url: None,
             expected,
             range: None,
             observer,
@@ -79,7 +80,8 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Selects a range, which [`part`](Self::part) returns as a whole. The length of the file must be expected.
+    /// Restricts the download to a range, which [`next_part`](Self::next_part) returns as one part. The expected length
+    /// of the file must be known.
     pub(super) fn with_range(mut self, range: Range<u64>) -> Self {
         self.range = Some(range);
         self
@@ -100,7 +102,7 @@ impl<'a> Incoming<'a> {
         self.bytes
     }
 
-    /// Returns the stated checksum.
+    /// Returns the expected checksum.
     pub(super) fn expected_crc32c(&self) -> Option<Crc32c> {
         self.expected.crc32c()
     }
@@ -110,19 +112,19 @@ impl<'a> Incoming<'a> {
         self.crc32c
     }
 
-    /// Returns the number of bytes that are received at most, if it is known.
-    fn limit(&self) -> Option<u64> {
+    /// Returns the maximum number of bytes to receive, if it is known.
+    fn max_bytes(&self) -> Option<u64> {
         self.range.as_ref().map(|range| range.end - range.start).or(self.expected.bytes())
     }
 
     /// Returns the next part. Only the last part can be shorter than its planned length.
-    pub(super) async fn part(&mut self) -> Result<Bytes, StoreError> {
+    pub(super) async fn next_part(&mut self) -> Result<Bytes, StoreError> {
         let mut part = BytesMut::new();
-        let length = |incoming: &Self| match incoming.limit().filter(|_| incoming.range.is_some()) {
+        let target_length = |incoming: &Self| match incoming.max_bytes().filter(|_| incoming.range.is_some()) {
             Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
             None => part_size(incoming.length, incoming.parts),
         };
-        while part.len() < length(self) && !self.is_at_end {
+        while part.len() < target_length(self) && !self.is_at_end {
             match self.next_chunk().await {
                 Ok(Some(chunk)) => {
                     self.append(&chunk, &mut part)?;
@@ -130,7 +132,7 @@ impl<'a> Incoming<'a> {
                         limit.wait(chunk.len() as u64).await;
                     }
                 }
-                // A response may have less than the requested range.
+                // A server may return less than the requested range.
                 Ok(None) if self.range.is_some() => self.resume(Kind::Http { is_transient: true }.into())?,
                 Ok(None) => self.is_at_end = true,
                 Err(error) => self.resume(error)?,
@@ -143,11 +145,11 @@ impl<'a> Incoming<'a> {
     fn append(&mut self, chunk: &[u8], part: &mut BytesMut) -> Result<(), StoreError> {
         self.bytes += chunk.len() as u64;
         if let Some(attempts) = &mut self.attempts {
-            attempts.answered();
-            attempts.progressed();
+            attempts.record_response();
+            attempts.record_progress();
         }
         // Bytes beyond the expected length are never stored.
-        if let Some(expected) = self.limit().filter(|&expected| self.bytes > expected) {
+        if let Some(expected) = self.max_bytes().filter(|&expected| self.bytes > expected) {
             return Err(Kind::Size { expected, actual: self.bytes }.into());
         }
         self.crc32c = self.crc32c.append(chunk);
@@ -157,16 +159,17 @@ impl<'a> Incoming<'a> {
     }
 
     /// Prepares a request for the rest of the file after `failure`. Returns the failure if the rest might belong to
-    /// another object, or if no other attempt is permitted.
+    /// another object, or if the retry limit is reached.
     fn resume(&mut self, failure: StoreError) -> Result<(), StoreError> {
-        // Without validators, a changed object would not be detected, except by the checksum of all ranges.
+        // Without validators, a replaced object would not be detected. For ranges, the checksum of the whole file
+        // detects it.
         let is_resumable =
             self.range.is_some() || self.validator.as_ref().is_some_and(|validator| !validator.is_empty());
         if !is_resumable || failure.is_replaced() {
             return Err(failure);
         }
         self.response = None;
-        self.attempts.as_mut().map_or(Ok(()), |attempts| attempts.failed(failure))
+        self.attempts.as_mut().map_or(Ok(()), |attempts| attempts.record_failure(failure))
     }
 
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
@@ -181,12 +184,12 @@ impl<'a> Incoming<'a> {
 
     /// Requests the rest of the file or the range, or the whole file if no byte was received.
     async fn request(&mut self) -> Result<Response, StoreError> {
-        // The URL of a failed request may have been the cause.
-        let resolved = self.url.get(self.used.as_ref()).await.map_err(StoreError::resolve)?;
-        let url = self.used.insert(resolved).url.url.clone();
+        // The URL of the failed request may have caused the failure, so that the source is asked for a new one.
+        let resolved = self.url.get(self.last_url.as_ref()).await.map_err(StoreError::resolve)?;
+        let url = self.last_url.insert(resolved).url.url.clone();
         if let Some(attempts) = self.attempts.take() {
             let attempts = self.attempts.insert(attempts.with_host_of(url.expose()));
-            attempts.ready().await.map_err(StoreError::unavailable)?;
+            attempts.wait_until_ready().await.map_err(StoreError::unavailable)?;
         }
         let mut request = Request::get(url.expose().clone()).with_header("accept-encoding", "identity");
         let (start, end) = match &self.range {
@@ -230,7 +233,7 @@ impl<'a> Incoming<'a> {
         Ok(response)
     }
 
-    /// Checks the length and the checksum of the content.
+    /// Checks the length and the checksum of the received content.
     pub(super) fn verify(&self) -> Result<(), StoreError> {
         if let Some(expected) = self.expected.bytes().filter(|&expected| self.bytes != expected) {
             return Err(Kind::Size { expected, actual: self.bytes }.into());
@@ -254,7 +257,7 @@ mod tests {
             let size = part_size(Some(bytes), 0) as u64;
             assert!(bytes.div_ceil(size) <= MAX_PARTS && size >= MIN_PART_BYTES as u64, "{bytes}: {size}");
         }
-        assert_eq!(part_size(Some(78 << 30), 9_999), MIN_PART_BYTES, "no more memory than needed");
+        assert_eq!(part_size(Some(78 << 30), 9_999), MIN_PART_BYTES, "parts are not longer than necessary");
         let unknown: u64 = (0..MAX_PARTS).map(|parts| part_size(None, parts) as u64).sum();
         assert!(part_size(None, 0) == MIN_PART_BYTES && unknown > 5 * TIB, "{unknown}");
     }

@@ -1,10 +1,10 @@
 //! A lease in a store, which excludes other processes.
 //!
-//! - **A holder renews it** with a conditional request. If another process has taken it over, the holder notices at its next
-//!   renewal.
-//! - **A lease that is not renewed expires.** Another process takes it over after it has seen no renewal for some time, so
-//!   that the clocks of the machines need not agree. A killed process blocks others only for this time.
-//! - **An empty JSON object** is a lease that was released.
+//! - **A holder renews it** with a conditional request. If another process has taken the lease over, the next
+//!   renewal fails.
+//! - **A lease that is not renewed expires.** Another process takes it over after it has observed no renewal for
+//!   [`EXPIRY_TIME`]. It measures this time itself, so that the clocks of the machines need not agree.
+//! - **A released lease** contains an empty JSON object.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,49 +22,49 @@ use super::small::{StoredContent, pause};
 use crate::error::FolderError;
 
 /// The interval of renewals.
-const RENEWAL: Duration = Duration::from_secs(5);
-/// The time without a renewal after which a lease has expired. Several renewals can fail within it.
-const EXPIRY: Duration = Duration::from_secs(20);
-/// The interval at which a process that wants a lease reads it.
-const POLL: Duration = Duration::from_secs(1);
-/// The maximum time of a release.
-const RELEASE: Duration = Duration::from_secs(5);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
+/// The time without a renewal after which a lease expires. It is long enough for several failed renewals.
+const EXPIRY_TIME: Duration = Duration::from_secs(20);
+/// The interval at which a waiting process reads the lease.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The time limit for the release of a lease.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The content of a lease that was released.
+/// The content of a released lease.
 const RELEASED: &[u8] = b"{}\n";
 
-/// A lease in a store. It is released when it is dropped, if the runtime continues.
+/// A lease in a store. If it is dropped, it is released in the background, as long as the Tokio runtime runs.
 #[derive(Debug)]
 pub struct StoreLease {
-    place: String,
+    address: String,
     is_lost: Arc<AtomicBool>,
-    /// Dropping it ends the renewals.
-    end: oneshot::Sender<()>,
+    /// Dropping the sender ends the renewals, and the lease is released.
+    stop: oneshot::Sender<()>,
     renewals: JoinHandle<()>,
 }
 
 impl StoreLease {
-    /// Acquires the lease `name` below the prefix of an address. If its holder was killed, this takes up to 20 seconds. Must be
-    /// called within a Tokio runtime.
+    /// Acquires the lease `name` below the prefix of an address. If its holder was killed, this takes up to 20 seconds.
+    /// Must be called within a Tokio runtime.
     ///
     /// # Errors
     ///
     /// [`FolderError::is_locked`]: another process holds the lease. Otherwise the store cannot be read or written.
     pub async fn acquire(store: &Store, address: &StoreAddress, name: &str) -> Result<Self, FolderError> {
         let key = address.key(name);
-        let lease = Content { store: store.clone(), key, owner: fastrand::u128(..) };
-        let held = match lease.acquire().await {
-            Ok(Some(held)) => match lease.ensure_conditions().await {
-                Ok(()) => held,
+        let lease = LeaseObject { store: store.clone(), key, owner: fastrand::u128(..) };
+        let held_content = match lease.acquire().await {
+            Ok(Some(held_content)) => match lease.ensure_conditions().await {
+                Ok(()) => held_content,
                 Err(error) => return Err(error.into_folder_error(&address.object(&lease.key))),
             },
             Ok(None) => return Err(FolderError::locked(address.to_string().as_ref())),
             Err(error) => return Err(error.into_folder_error(&address.object(&lease.key))),
         };
-        let (end, ended) = oneshot::channel();
+        let (stop, stop_signal) = oneshot::channel();
         let is_lost = Arc::new(AtomicBool::new(false));
-        let renewals = tokio::spawn(lease.renew(held, ended, is_lost.clone()));
-        Ok(Self { place: address.to_string(), is_lost, end, renewals })
+        let renewals = tokio::spawn(lease.renew(held_content, stop_signal, is_lost.clone()));
+        Ok(Self { address: address.to_string(), is_lost, stop, renewals })
     }
 
     /// Fails if the last renewal has shown that another process has taken over the lease.
@@ -73,97 +73,97 @@ impl StoreLease {
     ///
     /// [`FolderError::is_locked`].
     pub fn ensure_held(&self) -> Result<(), FolderError> {
-        if self.is_lost.load(Ordering::Acquire) { Err(FolderError::locked(self.place.as_ref())) } else { Ok(()) }
+        if self.is_lost.load(Ordering::Acquire) { Err(FolderError::locked(self.address.as_ref())) } else { Ok(()) }
     }
 
     /// Releases the lease, in at most 5 seconds. If this fails, it expires.
     pub async fn release(self) {
-        drop(self.end);
-        // A task that panicked leaves the lease, too.
+        drop(self.stop);
+        // If the task has panicked, the lease is not released, and expires.
         let _ = self.renewals.await;
     }
 }
 
-/// The object of a lease, and the process that wants it.
-struct Content {
+/// The object of a lease in a store, as the process `owner` uses it.
+struct LeaseObject {
     store: Store,
     key: String,
     owner: u128,
 }
 
-impl Content {
-    /// Returns the content after a number of renewals. It differs each time, so that others see the renewal.
-    fn after(&self, renewals: u64) -> Bytes {
-        format!("{}{renewals}}}\n", self.start()).into()
+impl LeaseObject {
+    /// Returns the content after a number of renewals. Other processes recognize a renewal by the changed content.
+    fn content_after(&self, renewals: u64) -> Bytes {
+        format!("{}{renewals}}}\n", self.content_prefix()).into()
     }
 
-    fn start(&self) -> String {
+    fn content_prefix(&self) -> String {
         format!("{{\"owner\":\"{:032x}\",\"renewals\":", self.owner)
     }
 
     /// Returns true if this process has stored the content.
-    fn is_own(&self, found: &StoredContent) -> bool {
-        found.content().starts_with(self.start().as_bytes())
+    fn is_own(&self, current: &StoredContent) -> bool {
+        current.content().starts_with(self.content_prefix().as_bytes())
     }
 
-    async fn put(&self, content: Bytes, found: Option<&StoredContent>) -> Result<Option<StoredContent>, StoreError> {
-        self.store.put_if_unchanged(&self.key, content, found).await
+    async fn put(&self, content: Bytes, previous: Option<&StoredContent>) -> Result<Option<StoredContent>, StoreError> {
+        self.store.put_if_unchanged(&self.key, content, previous).await
     }
 
     /// Returns the stored lease, or `None` if another process holds it.
     async fn acquire(&self) -> Result<Option<StoredContent>, StoreError> {
-        let mut seen: Option<(Bytes, Instant)> = None;
+        let mut last_seen: Option<(Bytes, Instant)> = None;
         loop {
-            let (found, denied) = match self.store.get(&self.key).await {
+            let (stored, denied_error) = match self.store.get(&self.key).await {
                 Err(error) if error.is_denied() => (None, Some(error)),
-                found => (found?, None),
+                stored => (stored?, None),
             };
-            let current = found.as_ref().map(|found| found.content().clone()).filter(|content| content != RELEASED);
-            let is_free = match (current, &seen) {
+            let content = stored.as_ref().map(|stored| stored.content().clone()).filter(|content| content != RELEASED);
+            let is_free = match (content, &last_seen) {
                 (None, _) => true,
-                (Some(current), Some((content, since))) if *content == current => since.elapsed() >= EXPIRY,
-                (Some(current), None) => {
-                    seen = Some((current, Instant::now()));
+                (Some(content), Some((unchanged, since))) if *unchanged == content => since.elapsed() >= EXPIRY_TIME,
+                (Some(content), None) => {
+                    last_seen = Some((content, Instant::now()));
                     false
                 }
                 (Some(_), Some(_)) => return Ok(None),
             };
             if is_free {
-                if let Some(held) = self.put(self.after(0), found.as_ref()).await? {
-                    return Ok(Some(held));
+                if let Some(held_content) = self.put(self.content_after(0), stored.as_ref()).await? {
+                    return Ok(Some(held_content));
                 }
-                if let Some(denied) = denied {
-                    return Err(denied);
+                if let Some(error) = denied_error {
+                    return Err(error);
                 }
-                // Another process was faster.
+                // Another process has acquired the lease first.
                 return Ok(None);
             }
-            pause(POLL).await;
+            pause(POLL_INTERVAL).await;
         }
     }
 
-    /// Fails if the store ignores the conditions of requests, so that it cannot exclude other processes: it must not create
-    /// the object of the lease again.
+    /// Fails if the store ignores the conditions of requests, because such a lease would not exclude other processes.
+    /// To test the conditions, the object is created again, which must fail.
     async fn ensure_conditions(&self) -> Result<(), StoreError> {
-        if self.store.put(&self.key, self.after(0), None).await?.is_none() {
+        if self.store.put(&self.key, self.content_after(0), None).await?.is_none() {
             return Ok(());
         }
         self.store.delete(&self.key).await?;
-        Err(StoreError::from(Kind::Unconditional).about(&self.key))
+        Err(StoreError::from(Kind::Unconditional).with_key(&self.key))
     }
 
-    /// Renews the lease until `ended`, and releases it then.
-    async fn renew(self, mut held: StoredContent, mut ended: oneshot::Receiver<()>, is_lost: Arc<AtomicBool>) {
+    /// Renews the lease until the sender of `stop_signal` is dropped. Then releases it.
+    async fn renew(self, mut held: StoredContent, mut stop_signal: oneshot::Receiver<()>, is_lost: Arc<AtomicBool>) {
         for renewals in 1.. {
             tokio::select! {
-                _ = &mut ended => break,
-                () = pause(RENEWAL) => {}
+                _ = &mut stop_signal => break,
+                () = pause(RENEWAL_INTERVAL) => {}
             }
-            let renewed = tokio::select! {
-                _ = &mut ended => break,
-                renewed = self.replace(self.after(renewals), &held) => renewed,
+            let outcome = tokio::select! {
+                _ = &mut stop_signal => break,
+                outcome = self.replace(self.content_after(renewals), &held) => outcome,
             };
-            match renewed {
+            match outcome {
                 Ok(Some(renewed)) => held = renewed,
                 Ok(None) => {
                     is_lost.store(true, Ordering::Release);
@@ -172,20 +172,20 @@ impl Content {
                 Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a lease was not renewed"),
             }
         }
-        let released = timeout(RELEASE, self.replace(Bytes::from_static(RELEASED), &held)).await;
-        if !matches!(released, Ok(Ok(_))) {
-            tracing::debug!(outcome = ?released, "a lease was not released");
+        let release_outcome = timeout(RELEASE_TIMEOUT, self.replace(Bytes::from_static(RELEASED), &held)).await;
+        if !matches!(release_outcome, Ok(Ok(_))) {
+            tracing::debug!(outcome = ?release_outcome, "a lease was not released");
         }
     }
 
-    /// Replaces the content of the held lease. Returns `None` if another process has taken it over.
+    /// Replaces the content of the held lease. Returns `None` if another process has taken the lease over.
     async fn replace(&self, content: Bytes, held: &StoredContent) -> Result<Option<StoredContent>, StoreError> {
         if let Some(replaced) = self.put(content.clone(), Some(held)).await? {
             return Ok(Some(replaced));
         }
         // The response to the previous renewal may have been lost.
         match self.store.get(&self.key).await {
-            Ok(Some(found)) if self.is_own(&found) => self.put(content, Some(&found)).await,
+            Ok(Some(current)) if self.is_own(&current) => self.put(content, Some(&current)).await,
             Err(error) if !error.is_denied() => Err(error),
             _ => Ok(None),
         }
@@ -196,7 +196,7 @@ impl Content {
 mod tests {
     use object_store::memory::InMemory;
 
-    use super::super::Place;
+    use super::super::StoreKind;
     use super::super::faulty::FaultyStore;
     use super::*;
     use crate::retry::for_transfers;
@@ -205,7 +205,7 @@ mod tests {
 
     fn store() -> (Store, StoreAddress) {
         let (inner, retry) = (Arc::new(InMemory::new()), for_transfers());
-        (Store::of(inner, Place::Cloud, retry), "s3://results/study".parse().unwrap())
+        (Store::new(inner, StoreKind::Cloud, retry), "s3://results/study".parse().unwrap())
     }
 
     async fn acquire((store, address): &(Store, StoreAddress)) -> Result<StoreLease, FolderError> {
@@ -218,8 +218,8 @@ mod tests {
         let lease = acquire(&store).await.unwrap();
         let start = Instant::now();
         assert!(acquire(&store).await.unwrap_err().is_locked());
-        assert!(start.elapsed() <= RENEWAL + 2 * POLL, "a renewal shows that it is held");
-        pause(10 * EXPIRY).await;
+        assert!(start.elapsed() <= RENEWAL_INTERVAL + 2 * POLL_INTERVAL, "a renewal shows that the lease is held");
+        pause(10 * EXPIRY_TIME).await;
         assert!(acquire(&store).await.unwrap_err().is_locked());
         lease.ensure_held().unwrap();
         lease.release().await;
@@ -227,7 +227,7 @@ mod tests {
         drop(acquire(&store).await.unwrap());
         tokio::task::yield_now().await;
         acquire(&store).await.unwrap();
-        assert!(start.elapsed() < POLL, "it is released when it is dropped");
+        assert!(start.elapsed() < POLL_INTERVAL, "a dropped lease is released");
     }
 
     #[tokio::test(start_paused = true)]
@@ -237,7 +237,7 @@ mod tests {
         killed.renewals.abort();
         let start = Instant::now();
         let lease = acquire(&store).await.unwrap();
-        assert!((EXPIRY..EXPIRY + 2 * POLL).contains(&start.elapsed()));
+        assert!((EXPIRY_TIME..EXPIRY_TIME + 2 * POLL_INTERVAL).contains(&start.elapsed()));
         lease.ensure_held().unwrap();
     }
 
@@ -248,7 +248,7 @@ mod tests {
         let key = store.1.key(NAME);
         let found = store.0.get(&key).await.unwrap();
         store.0.put_if_unchanged(&key, "other", found.as_ref()).await.unwrap().unwrap();
-        pause(RENEWAL * 2).await;
+        pause(RENEWAL_INTERVAL * 2).await;
         assert!(lease.ensure_held().unwrap_err().is_locked());
         lease.release().await;
         assert_eq!(store.0.get(&key).await.unwrap().unwrap().content(), "other");
@@ -260,13 +260,13 @@ mod tests {
         let lease = acquire(&store).await.unwrap();
         let key = store.1.key(NAME);
         let found = store.0.get(&key).await.unwrap().unwrap();
-        // The holder does not know this version.
+        // This version of the object stands for a renewal whose response the holder did not receive.
         let text = String::from_utf8(found.content().to_vec()).unwrap().replace(":0}", ":900}");
         store.0.put_if_unchanged(&key, text.clone(), Some(&found)).await.unwrap().unwrap();
-        pause(RENEWAL * 2).await;
+        pause(RENEWAL_INTERVAL * 2).await;
         lease.ensure_held().unwrap();
-        assert_ne!(store.0.get(&key).await.unwrap().unwrap().content(), &text, "it is renewed");
-        // The response to the last renewal is lost.
+        assert_ne!(store.0.get(&key).await.unwrap().unwrap().content(), &text, "the lease is renewed");
+        // The same for the last renewal before the release.
         let found = store.0.get(&key).await.unwrap();
         store.0.put_if_unchanged(&key, text, found.as_ref()).await.unwrap().unwrap();
         lease.release().await;
@@ -274,19 +274,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn unresponsive_store_does_not_delay_the_end() {
+    async fn unresponsive_store_delays_the_release_by_at_most_its_time_limit() {
         let faulty = Arc::new(FaultyStore::default());
         let store = (Store { inner: faulty.clone(), ..store().0 }, store().1);
         for is_renewing in [false, true] {
             let lease = acquire(&store).await.unwrap();
-            faulty.hang(true);
+            faulty.set_hanging(true);
             if is_renewing {
-                pause(RENEWAL + POLL).await;
+                pause(RENEWAL_INTERVAL + POLL_INTERVAL).await;
             }
             let start = Instant::now();
             lease.release().await;
-            assert!(start.elapsed() <= RELEASE, "{is_renewing}: {:?}", start.elapsed());
-            faulty.hang(false);
+            assert!(start.elapsed() <= RELEASE_TIMEOUT, "{is_renewing}: {:?}", start.elapsed());
+            faulty.set_hanging(false);
         }
     }
 

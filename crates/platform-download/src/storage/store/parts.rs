@@ -1,12 +1,14 @@
-//! Files whose parts are recorded, so that another process can continue their transfer.
+//! Transfers whose parts are recorded, so that another process can continue them.
 //!
 //! Difficult cases:
-//! - **The process ends.** The journal has the stored parts. The next process downloads only the others.
-//! - **The store does not know the upload**, because it was completed, aborted or has expired. It starts again.
-//! - **The file changes.** The journal is that of the stated checksum and length, and the responses for the parts have the
-//!   same validators. The object is completed only if the combined checksum of the parts is the stated one.
-//! - **Azure has no uploads**, only blocks that belong to the key. Its metadata are set when the blocks are joined
-//!   ([`COMPLETED`]).
+//! - **The process ends.** The journal lists the stored parts. The next process downloads only the others.
+//! - **The store does not know the upload**, because it was completed, aborted or has expired. The transfer
+//!   starts again.
+//! - **The file changes.** A journal belongs to one expected checksum and length, and the responses for all parts must
+//!   have the same validators. The object is completed only if the combined checksum of the parts is the expected
+//!   checksum.
+//! - **Azure has no multipart uploads**, only blocks that belong to a key. The metadata of the object are part of the
+//!   request that joins the blocks ([`COMPLETED`]).
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -21,22 +23,23 @@ use tokio::sync::Mutex;
 
 use super::Store;
 use super::error::{Kind, StoreError};
-use super::incoming::{Incoming, part_size};
-use crate::storage::journal::{ConfirmedPart, PartJournal, UploadIdentity, combined, ranges};
+use super::incoming::{IncomingFile, part_size};
+use crate::storage::journal::{ConfirmedPart, PartJournal, UploadIdentity, combined_checksum, part_ranges};
 use crate::transfer::blocking::blocking;
 use crate::transfer::response::Validator;
 use crate::transfer::source::SharedUrl;
 use crate::{Crc32c, Expected};
 
-/// The number of parts of a file that are in transfer. Each is downloaded, and then stored.
-const WORKERS: usize = 2;
+/// The number of parts of a file that are transferred at a time. Each part is downloaded, and then stored.
+const PARTS_IN_TRANSFER: usize = 2;
 
 tokio::task_local! {
-    /// The checksum of the object that a request completes, for stores that take its metadata with this request.
+    /// The checksum of the object that the current request completes, for stores that receive its metadata in this
+    /// request.
     pub(super) static COMPLETED: Crc32c;
 }
 
-/// A file that is transferred.
+/// The source and the expected content of a transfer.
 #[derive(Clone, Copy)]
 pub(super) struct Transfer<'a> {
     pub(super) http: &'a HttpClient,
@@ -51,7 +54,7 @@ pub(super) struct Uploads {
     pub(super) store: Arc<dyn MultipartStore>,
     /// The name of the store in journals.
     pub(super) name: String,
-    /// The folder of the journals. Without it, no upload is continued.
+    /// The folder of the journals. Without it, no upload can be continued.
     pub(super) journals: Option<PathBuf>,
 }
 
@@ -61,8 +64,8 @@ pub(super) struct PartTransfer<'a> {
     uploads: &'a Uploads,
     path: &'a Path,
     transfer: Transfer<'a>,
-    /// The stated checksum and length.
-    stated: (Crc32c, u64),
+    /// The expected checksum and length.
+    content: (Crc32c, u64),
     journal: Arc<Mutex<PartJournal>>,
     /// The validators of the responses for parts.
     validator: Mutex<Option<Validator>>,
@@ -80,7 +83,7 @@ pub(super) enum TransferEnd {
 
 impl Uploads {
     /// Runs `work` with the folder and the identity of the upload of a file.
-    async fn with<T: Send + 'static>(
+    async fn with_identity<T: Send + 'static>(
         &self,
         path: &Path,
         (crc32c, bytes): (Crc32c, u64),
@@ -88,34 +91,34 @@ impl Uploads {
     ) -> Result<T, StoreError> {
         let (folder, name, object) = (self.journals.clone(), self.name.clone(), path.to_string());
         let work = move || {
-            let source = identity(bytes, crc32c);
+            let source = content_identity(bytes, crc32c);
             Ok(work(folder.as_deref(), &UploadIdentity { source: &source, storage: &name, object: &object }))
         };
-        blocking(work).await.map_err(local)
+        blocking(work).await.map_err(journal_error)
     }
 
     /// Removes the journal of an object that is complete.
     pub(super) async fn forget(&self, path: &Path, expected: Expected) -> Result<(), StoreError> {
-        match stated(expected).filter(|_| self.journals.is_some()) {
-            Some(stated) => self.with(path, stated, PartJournal::forget).await,
+        match content_in_parts(expected).filter(|_| self.journals.is_some()) {
+            Some(content) => self.with_identity(path, content, PartJournal::forget).await,
             None => Ok(()),
         }
     }
 }
 
-/// Returns the checksum and the length of a file that is transferred in parts.
-fn stated(expected: Expected) -> Option<(Crc32c, u64)> {
+/// Returns the checksum and the length of a file, if both are known and the file is large enough for several parts.
+fn content_in_parts(expected: Expected) -> Option<(Crc32c, u64)> {
     let (crc32c, bytes) = (expected.crc32c()?, expected.bytes()?);
     (bytes > part_size(Some(bytes), 0) as u64).then_some((crc32c, bytes))
 }
 
 /// Returns the text that identifies the content of a file.
-fn identity(bytes: u64, crc32c: Crc32c) -> String {
+fn content_identity(bytes: u64, crc32c: Crc32c) -> String {
     format!("{bytes} bytes, CRC32C {crc32c}")
 }
 
-/// Returns the error of a thread for the journal.
-fn local(error: std::io::Error) -> StoreError {
+/// Returns the error of a blocking call for a journal.
+fn journal_error(error: std::io::Error) -> StoreError {
     Kind::Store { is_transient: false }.with(error.into())
 }
 
@@ -126,42 +129,42 @@ impl<'a> PartTransfer<'a> {
         path: &'a Path,
         transfer: Transfer<'a>,
     ) -> Result<Option<Self>, StoreError> {
-        let (Some(uploads), Some(stated)) = (store.uploads.as_deref(), stated(transfer.expected)) else {
+        let (Some(uploads), Some(content)) = (store.uploads.as_deref(), content_in_parts(transfer.expected)) else {
             return Ok(None);
         };
         if uploads.journals.is_none() {
             return Ok(None);
         }
-        let journal = uploads.with(path, stated, PartJournal::open).await?;
+        let journal = uploads.with_identity(path, content, PartJournal::open).await?;
         let is_recorded = journal.is_recorded();
         let (journal, validator) = (Arc::new(Mutex::new(journal)), Mutex::new(None));
-        Ok(is_recorded.then_some(Self { store, uploads, path, transfer, stated, journal, validator }))
+        Ok(is_recorded.then_some(Self { store, uploads, path, transfer, content, journal, validator }))
     }
 
     /// Transfers the missing parts, and completes the object.
     pub(super) async fn run(&self) -> Result<TransferEnd, StoreError> {
-        let (crc32c, bytes) = self.stated;
+        let (crc32c, bytes) = self.content;
         let part_bytes = part_size(Some(bytes), 0) as u64;
-        let recorded = self.with_journal(move |journal| journal.recorded(part_bytes)).await?;
+        let recorded = self.with_journal(move |journal| journal.recorded_upload(part_bytes)).await?;
         let is_resumed = recorded.is_some();
         let (id, mut parts) = match recorded {
             Some(recorded) => recorded,
             None => (self.start(part_bytes).await?, Vec::new()),
         };
-        let ranges = ranges(bytes, part_bytes);
+        let ranges = part_ranges(bytes, part_bytes);
         parts.retain(|part| ranges.contains_key(&part.part));
         let is_missing = |number: &u32| parts.binary_search_by_key(number, |part| part.part).is_err();
         let missing: Vec<_> = ranges.clone().into_iter().filter(|(number, _)| is_missing(number)).collect();
-        let stored: Result<Vec<_>, StoreError> = stream::iter(missing)
-            .map(|(number, range)| self.part(&id, number, range).boxed())
-            .buffer_unordered(WORKERS)
+        let stored_parts: Result<Vec<_>, StoreError> = stream::iter(missing)
+            .map(|(number, range)| self.transfer_part(&id, number, range).boxed())
+            .buffer_unordered(PARTS_IN_TRANSFER)
             .try_collect()
             .await;
-        let outcome = match stored {
-            Ok(stored) => {
-                parts.extend(stored);
+        let outcome = match stored_parts {
+            Ok(stored_parts) => {
+                parts.extend(stored_parts);
                 parts.sort_unstable_by_key(|part| part.part);
-                let actual = combined(&parts, &ranges);
+                let actual = combined_checksum(&parts, &ranges);
                 if actual == crc32c {
                     self.complete(&id, parts).await
                 } else {
@@ -170,11 +173,11 @@ impl<'a> PartTransfer<'a> {
             }
             Err(error) => Err(error),
         };
-        self.end(&id, is_resumed, outcome).await
+        self.finish(&id, is_resumed, outcome).await
     }
 
-    /// Evaluates the outcome of the upload, and discards the upload unless a later call can continue it.
-    async fn end(
+    /// Evaluates the outcome of an upload. Aborts the upload unless a later call can continue it.
+    async fn finish(
         &self,
         id: &String,
         is_resumed: bool,
@@ -198,28 +201,28 @@ impl<'a> PartTransfer<'a> {
 
     /// Starts an upload, and returns its id.
     async fn start(&self, part_bytes: u64) -> Result<String, StoreError> {
-        let attributes = self.store.attributes(Some(self.stated.0));
+        let attributes = self.store.attributes(Some(self.content.0));
         let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         let id = match self.uploads.store.create_multipart_opts(self.path, options).await {
             Err(object_store::Error::NotSupported { .. }) => self.uploads.store.create_multipart(self.path).await,
             id => id,
         };
         let id = id.map_err(StoreError::store)?;
-        let (recorded, object) = (id.clone(), format!("{}/{}", self.uploads.name, self.path));
-        let source = identity(self.stated.1, self.stated.0);
-        self.with_journal(move |journal| journal.start(&recorded, part_bytes, source, object)).await?;
+        let (recorded_id, object) = (id.clone(), format!("{}/{}", self.uploads.name, self.path));
+        let source = content_identity(self.content.1, self.content.0);
+        self.with_journal(move |journal| journal.start(&recorded_id, part_bytes, source, object)).await?;
         Ok(id)
     }
 
     /// Downloads and stores a part, and records it.
-    async fn part(&self, id: &String, number: u32, range: Range<u64>) -> Result<ConfirmedPart, StoreError> {
+    async fn transfer_part(&self, id: &String, number: u32, range: Range<u64>) -> Result<ConfirmedPart, StoreError> {
         let Transfer { http, url, expected, received } = self.transfer;
-        let mut incoming = Incoming::new(http, url, expected, received, self.store.retry).with_range(range);
+        let mut incoming = IncomingFile::new(http, url, expected, received, self.store.retry).with_range(range);
         incoming.rate_limit.clone_from(&self.store.rate_limit);
-        let content = incoming.part().await?;
+        let content = incoming.next_part().await?;
         let mut validator = self.validator.lock().await;
-        if let Some(found) = incoming.validator()
-            && validator.get_or_insert_with(|| found.clone()) != found
+        if let Some(part_validator) = incoming.validator()
+            && validator.get_or_insert_with(|| part_validator.clone()) != part_validator
         {
             return Err(Kind::Replaced.into());
         }
@@ -230,15 +233,15 @@ impl<'a> PartTransfer<'a> {
             etag: stored.map_err(StoreError::store)?.content_id,
             crc32c: incoming.crc32c(),
         };
-        let line = part.clone();
-        self.with_journal(move |journal| journal.record(&line)).await?;
+        let confirmed_part = part.clone();
+        self.with_journal(move |journal| journal.record(&confirmed_part)).await?;
         Ok(part)
     }
 
     async fn complete(&self, id: &String, parts: Vec<ConfirmedPart>) -> Result<(), StoreError> {
         let parts = parts.into_iter().map(|part| PartId { content_id: part.etag }).collect();
         let completed =
-            COMPLETED.scope(self.stated.0, self.uploads.store.complete_multipart(self.path, id, parts)).await;
+            COMPLETED.scope(self.content.0, self.uploads.store.complete_multipart(self.path, id, parts)).await;
         completed.map(drop).map_err(StoreError::store)
     }
 
@@ -248,6 +251,6 @@ impl<'a> PartTransfer<'a> {
         work: impl FnOnce(&mut PartJournal) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let mut journal = self.journal.clone().lock_owned().await;
-        blocking(move || Ok(work(&mut journal))).await.map_err(local)
+        blocking(move || Ok(work(&mut journal))).await.map_err(journal_error)
     }
 }

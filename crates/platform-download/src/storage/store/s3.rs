@@ -1,4 +1,4 @@
-//! Stores with the protocol of S3.
+//! Stores with the S3 protocol.
 
 mod profile;
 
@@ -16,11 +16,11 @@ use profile::Profile;
 /// The header that requests the checksum of an object.
 const CHECKSUM_MODE: HeaderName = HeaderName::from_static("x-amz-checksum-mode");
 /// The variables that have precedence over a profile.
-const KEYS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+const KEY_VARIABLES: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 
-/// Returns the options of a store, which is requested to state the checksums of its objects if it is a source. The client
-/// signs the headers in them.
-fn options(is_source: bool) -> ClientOptions {
+/// Returns the client options of a store. For a source, each request asks for the checksum of the object.
+/// `object_store` includes this header in the signature.
+fn client_options(is_source: bool) -> ClientOptions {
     let checksums = HeaderMap::from_iter([(CHECKSUM_MODE, HeaderValue::from_static("ENABLED"))]);
     if is_source { ClientOptions::new().with_default_headers(checksums) } else { ClientOptions::new() }
 }
@@ -31,20 +31,20 @@ pub(super) fn open(
     retry: RetryConfig,
     is_source: bool,
 ) -> Result<AmazonS3, StoreError> {
-    let about = |error: StoreError| error.about(&address.to_string());
-    let profile =
-        Profile::of_environment().map_err(|error| about(Kind::Store { is_transient: false }.with(error.into())))?;
+    let with_address = |error: StoreError| error.with_key(&address.to_string());
+    let profile = Profile::from_environment()
+        .map_err(|error| with_address(Kind::Store { is_transient: false }.with(error.into())))?;
     let connection = connect(profile.as_ref().and_then(Profile::endpoint))?;
     let mut store = AmazonS3Builder::from_env()
-        .with_client_options(options(is_source))
+        .with_client_options(client_options(is_source))
         .with_bucket_name(address.bucket().unwrap_or_default())
         .with_retry(retry)
         .with_http_connector(connection);
-    // The name that the tools of AWS use.
+    // The AWS tools read this variable, but `object_store` does not.
     if let Ok(endpoint) = env::var("AWS_EC2_METADATA_SERVICE_ENDPOINT") {
         store = store.with_metadata_endpoint(endpoint.trim_end_matches('/'));
     }
-    let has_keys = KEYS.iter().any(|name| env::var_os(name).is_some());
+    let has_keys = KEY_VARIABLES.iter().any(|name| env::var_os(name).is_some());
     if let Some(profile) = profile {
         let has_region = store.get_config_value(&AmazonS3ConfigKey::Region).is_some();
         if let Some(region) = profile.region().filter(|_| !has_region) {
@@ -60,5 +60,5 @@ pub(super) fn open(
             store = store.with_credentials(credentials);
         }
     }
-    store.build().map_err(|error| about(StoreError::store(error)))
+    store.build().map_err(|error| with_address(StoreError::store(error)))
 }

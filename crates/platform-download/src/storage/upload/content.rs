@@ -9,7 +9,7 @@ use futures_util::{Stream, stream};
 
 use super::error::Kind;
 use super::local::{OpenFile, READ_BUFFER_BYTES, blocking};
-use super::progress::Sent;
+use super::progress::SentBytes;
 use crate::{Crc32c, RateLimit, UploadError};
 
 /// A range of a file that is sent once. The last block is sent only if the file is unchanged, so that the storage never
@@ -20,12 +20,12 @@ pub(super) struct Content {
     /// The checksum that the range must have, if it is known.
     expected: Option<Crc32c>,
     crc32c: Crc32c,
-    sent: Arc<Sent>,
+    sent: Arc<SentBytes>,
     outcome: ContentOutcome,
     limit: Option<RateLimit>,
 }
 
-/// The checksum of the content after all of it was read, or the local error that stopped it.
+/// The checksum of the content after all of it was read, or the local error that ended the reading.
 #[derive(Clone, Default)]
 pub(super) struct ContentOutcome(Arc<Mutex<Option<Result<Crc32c, UploadError>>>>);
 
@@ -45,11 +45,11 @@ impl Content {
     /// # Errors
     ///
     /// The range is empty, and `expected` is not the checksum of empty content.
-    pub(super) fn of(
+    pub(super) fn new(
         file: OpenFile,
         range: Range<u64>,
         expected: Option<Crc32c>,
-        sent: Arc<Sent>,
+        sent: Arc<SentBytes>,
     ) -> Result<Self, UploadError> {
         let (crc32c, outcome) = (Crc32c::default(), ContentOutcome::default());
         // The checksum is normally compared after the last block, which an empty range does not have.
@@ -82,12 +82,12 @@ impl Content {
                 return Ok(None);
             }
             let outcome = content.outcome();
-            // The HTTP client gets a generic error. The cause is stored for the caller.
-            let stopped = |error| {
+            // The HTTP client receives a generic error. The caller finds the cause in the outcome.
+            let record_error = |error| {
                 outcome.set(Err(error));
                 io::Error::other("the file cannot be sent")
             };
-            let (block, content) = blocking(move || content.next()).await.map_err(stopped)?;
+            let (block, content) = blocking(move || content.next()).await.map_err(record_error)?;
             if let Some(limit) = &content.limit {
                 limit.wait(block.len() as u64).await;
             }

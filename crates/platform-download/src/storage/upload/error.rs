@@ -6,13 +6,13 @@ use std::time::Duration;
 use auth_http::retry::RetriesExhausted;
 
 use crate::Crc32c;
-use crate::retry::{Retryability, Retryable, message_with_sources, suffix};
+use crate::retry::{Retryability, Retryable, exhaustion_suffix, message_with_sources};
 use crate::storage::bucket::ErrorResponse;
 
-/// The error of a file that could not be uploaded. A failed upload never leaves an incomplete object in the bucket. With
-/// an upload journal, the parts that the storage has confirmed are not sent again by the next upload.
+/// The error of a file that could not be uploaded. A failed upload never leaves an incomplete object in the bucket.
+/// With an upload journal, the parts that the storage has confirmed are not sent again by the next upload.
 #[derive(Debug, thiserror::Error)]
-#[error("{} was not uploaded as `{key}`: {kind}{}", file.display(), suffix(exhausted.as_ref()))]
+#[error("{} was not uploaded as `{key}`: {kind}{}", file.display(), exhaustion_suffix(exhausted.as_ref()))]
 pub struct UploadError {
     // Smaller than a `PathBuf`, so that results are small.
     file: Box<Path>,
@@ -50,9 +50,9 @@ pub(super) enum Kind {
     Unconfirmed,
     /// A failed step of a multipart upload, and true if the failure is transient.
     #[error("{0}")]
-    Parts(&'static str, bool),
+    Multipart(&'static str, bool),
     #[error("the storage repeatedly discarded the multipart upload")]
-    Ended,
+    Discarded,
 }
 
 impl From<Kind> for UploadError {
@@ -72,7 +72,8 @@ impl UploadError {
         Kind::Read.with(source)
     }
 
-    pub(super) fn about(self, file: &Path, key: &str) -> Self {
+    /// Sets the file and the key of the object.
+    pub(super) fn with_file(self, file: &Path, key: &str) -> Self {
         Self { file: file.into(), key: key.to_owned(), ..self }
     }
 
@@ -100,7 +101,7 @@ impl UploadError {
     /// Returns true if the upload may succeed later. It was already retried.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
-            Kind::Http(is_transient) | Kind::Query(is_transient) | Kind::Parts(_, is_transient) => *is_transient,
+            Kind::Http(is_transient) | Kind::Query(is_transient) | Kind::Multipart(_, is_transient) => *is_transient,
             // A wrong checksum means corruption in transit, because the file was read correctly.
             Kind::Refused(refusal) => refusal.is_transient() || refusal.is("BadDigest"),
             Kind::Corrupt { .. } => true,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::UploadFile;
 
-/// An error of files that cannot be found or named.
+/// The error of files that cannot be found, or for which no key can be derived.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct UploadPathError {
@@ -26,9 +26,9 @@ pub struct UploadFolder {
 }
 
 impl UploadFolder {
-    /// Finds the files `sources`, and those in the folders `sources` and in their subfolders. The key of a file is its path
-    /// below the named folder, or its name, after the prefix. Links in folders are not followed. Files that are not regular
-    /// are included, because their upload reports them.
+    /// Finds the files among `sources`, and the files in the folders among `sources` and in their subfolders. The key
+    /// of a file is the prefix, followed by the path of the file below its source folder, or by its name. Links in
+    /// folders are not followed. Special files are included, because their upload reports an error.
     ///
     /// # Errors
     ///
@@ -36,18 +36,18 @@ impl UploadFolder {
     pub fn find(sources: &[PathBuf], prefix: &str) -> Result<Self, UploadPathError> {
         let mut keys: BTreeMap<String, PathBuf> = BTreeMap::new();
         for source in sources {
-            let about = fs::metadata(source).map_err(|error| unreadable(source, error))?;
+            let metadata = fs::metadata(source).map_err(|error| unreadable(source, error))?;
             let mut paths = Vec::new();
-            if about.is_dir() {
-                walk(source, &mut paths)?;
+            if metadata.is_dir() {
+                collect_paths(source, &mut paths)?;
             } else {
                 paths.push(source.clone());
             }
             for path in paths {
                 let key = key(source, &path, prefix)?;
-                if let Some(other) = keys.insert(key.clone(), path.clone()) {
-                    let (one, other) = (other.display(), path.display());
-                    return Err(invalid(format!("'{one}' and '{other}' would have the same key '{key}'")));
+                if let Some(first) = keys.insert(key.clone(), path.clone()) {
+                    let (first, second) = (first.display(), path.display());
+                    return Err(invalid(format!("'{first}' and '{second}' would have the same key '{key}'")));
                 }
             }
         }
@@ -61,13 +61,13 @@ impl UploadFolder {
     }
 }
 
-/// Collects everything in a folder except subfolders, recursively.
-fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), UploadPathError> {
-    let unread = |error| unreadable(folder, error);
-    for entry in fs::read_dir(folder).map_err(unread)? {
-        let entry = entry.map_err(unread)?;
-        if entry.file_type().map_err(unread)?.is_dir() {
-            walk(&entry.path(), paths)?;
+/// Collects the paths of all files in a folder and its subfolders, including links and special files.
+fn collect_paths(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), UploadPathError> {
+    let read_error = |error| unreadable(folder, error);
+    for entry in fs::read_dir(folder).map_err(read_error)? {
+        let entry = entry.map_err(read_error)?;
+        if entry.file_type().map_err(read_error)?.is_dir() {
+            collect_paths(&entry.path(), paths)?;
         } else {
             paths.push(entry.path());
         }
@@ -76,9 +76,9 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), UploadPathError> 
 }
 
 fn key(source: &Path, path: &Path, prefix: &str) -> Result<String, UploadPathError> {
-    let below = path.strip_prefix(source).ok().filter(|below| !below.as_os_str().is_empty());
-    let below = below.or_else(|| path.file_name().map(Path::new)).unwrap_or(path);
-    let parts = below.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>();
+    let relative_path = path.strip_prefix(source).ok().filter(|rest| !rest.as_os_str().is_empty());
+    let relative_path = relative_path.or_else(|| path.file_name().map(Path::new)).unwrap_or(path);
+    let parts = relative_path.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>();
     let parts = parts
         .ok_or_else(|| invalid(format!("'{}': the file name is not valid UTF-8; rename the file", path.display())))?;
     let key = parts.join("/");
@@ -104,13 +104,13 @@ mod tests {
         fs::create_dir_all(root.join("more")).unwrap();
         fs::write(root.join("a.svs"), "12").unwrap();
         fs::write(root.join("more/b.svs"), "345").unwrap();
-        let found = UploadFolder::find(&[root.clone(), root.join("a.svs")], "study").unwrap_err();
-        assert!(found.to_string().contains("same key 'study/a.svs'"), "{found}");
-        let found = UploadFolder::find(std::slice::from_ref(&root), "study").unwrap();
-        let keys: Vec<_> = found.files.iter().map(UploadFile::key).collect();
-        assert_eq!((keys, found.bytes), (vec!["study/a.svs", "study/more/b.svs"], 5));
-        let found = UploadFolder::find(&[root.join("more/b.svs")], "").unwrap();
-        assert_eq!(found.files[0].key(), "b.svs");
+        let error = UploadFolder::find(&[root.clone(), root.join("a.svs")], "study").unwrap_err();
+        assert!(error.to_string().contains("same key 'study/a.svs'"), "{error}");
+        let upload_folder = UploadFolder::find(std::slice::from_ref(&root), "study").unwrap();
+        let keys: Vec<_> = upload_folder.files.iter().map(UploadFile::key).collect();
+        assert_eq!((keys, upload_folder.bytes), (vec!["study/a.svs", "study/more/b.svs"], 5));
+        let upload_folder = UploadFolder::find(&[root.join("more/b.svs")], "").unwrap();
+        assert_eq!(upload_folder.files[0].key(), "b.svs");
     }
 
     #[test]

@@ -73,9 +73,9 @@ impl LocalFile {
         blocking(move || {
             check_kind(fs::symlink_metadata(&local.path).map_err(UploadError::read)?.file_type())?;
             let file = File::open(&local.path).map_err(UploadError::read)?;
-            let open = OpenFile { file: Arc::new(file), local };
-            open.check_unchanged()?;
-            Ok(open)
+            let open_file = OpenFile { file: Arc::new(file), local };
+            open_file.check_unchanged()?;
+            Ok(open_file)
         })
         .await
     }
@@ -98,11 +98,11 @@ impl OpenFile {
         self.local.bytes()
     }
 
-    /// Fills `block` with the bytes at offset `at`. Fails if the file is shorter. Blocks the calling thread.
-    pub(super) fn read(&self, block: &mut [u8], at: u64) -> Result<(), UploadError> {
+    /// Fills `block` with the bytes at `offset`. Fails if the file is shorter. Blocks the calling thread.
+    pub(super) fn read(&self, block: &mut [u8], offset: u64) -> Result<(), UploadError> {
         let mut filled = 0;
         while filled < block.len() {
-            let read = positioned::read_at(&self.file, &self.local.path, &mut block[filled..], at + filled as u64);
+            let read = positioned::read_at(&self.file, &self.local.path, &mut block[filled..], offset + filled as u64);
             match read.map_err(UploadError::read)? {
                 0 => return Err(Kind::Changed.into()),
                 length => filled += length,
@@ -113,30 +113,30 @@ impl OpenFile {
 
     /// Returns an error if the file has changed since the start of the upload. Blocks the calling thread.
     pub(super) fn check_unchanged(&self) -> Result<(), UploadError> {
-        let now = FileStamp::of(&self.file.metadata().map_err(UploadError::read)?);
-        if now == self.local.stamp { Ok(()) } else { Err(Kind::Changed.into()) }
+        let current = FileStamp::of(&self.file.metadata().map_err(UploadError::read)?);
+        if current == self.local.stamp { Ok(()) } else { Err(Kind::Changed.into()) }
     }
 
     /// Computes the checksum of the whole file.
     pub(super) async fn checksum(&self) -> Result<Crc32c, UploadError> {
-        let open = self.clone();
+        let open_file = self.clone();
         blocking(move || {
-            let (mut block, mut crc, mut at) = (vec![0; READ_BUFFER_BYTES], Crc32c::default(), 0);
-            while at < open.bytes() {
-                let length = usize::try_from(open.bytes() - at).unwrap_or(usize::MAX).min(READ_BUFFER_BYTES);
-                open.read(&mut block[..length], at)?;
-                crc = crc.append(&block[..length]);
-                at += length as u64;
+            let (mut block, mut crc32c, mut offset) = (vec![0; READ_BUFFER_BYTES], Crc32c::default(), 0);
+            while offset < open_file.bytes() {
+                let length = usize::try_from(open_file.bytes() - offset).unwrap_or(usize::MAX).min(READ_BUFFER_BYTES);
+                open_file.read(&mut block[..length], offset)?;
+                crc32c = crc32c.append(&block[..length]);
+                offset += length as u64;
             }
-            open.check_unchanged()?;
-            Ok(crc)
+            open_file.check_unchanged()?;
+            Ok(crc32c)
         })
         .await
     }
 }
 
 fn check_kind(kind: FileType) -> Result<(), UploadError> {
-    let what = if kind.is_file() {
+    let description = if kind.is_file() {
         return Ok(());
     } else if kind.is_dir() {
         "a folder: name the files in it"
@@ -145,7 +145,7 @@ fn check_kind(kind: FileType) -> Result<(), UploadError> {
     } else {
         "a pipe, a socket or a device: name a regular file"
     };
-    Err(Kind::NotAFile(what).into())
+    Err(Kind::NotAFile(description).into())
 }
 
 /// Runs `work` on a thread for blocking calls.

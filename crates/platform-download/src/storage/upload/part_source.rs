@@ -9,7 +9,7 @@ use auth_http::Request;
 use super::content::{Content, ContentOutcome};
 use super::error::UploadError;
 use super::local::{OpenFile, blocking};
-use super::progress::Sent;
+use super::progress::SentBytes;
 use crate::RateLimit;
 
 /// Content of a known length that is read in ranges. Clones are cheap.
@@ -17,21 +17,21 @@ pub(super) trait PartSource: Clone + Send + Sync + 'static {
     /// Returns the length, in bytes.
     fn bytes(&self) -> u64;
 
-    /// Returns the place, for readers of the journal.
-    fn place(&self) -> String;
+    /// Returns the path or the address of the source, for human readers of the journal.
+    fn location(&self) -> String;
 
-    /// Returns a text that differs for other content, for the journal. Blocks the calling thread.
+    /// Returns a text that identifies the content, for the journal. Blocks the calling thread.
     fn identity(&self) -> String;
 
     /// Fails if the content has changed.
     fn check_unchanged(&self) -> impl Future<Output = Result<(), UploadError>> + Send;
 
-    /// Adds a range to a request. `sent` counts its bytes. The outcome is the checksum of what was read.
+    /// Adds a range to a request as its body. `sent` counts its bytes. The outcome receives the checksum of the range.
     fn add_to(
         &self,
         request: Request,
         range: Range<u64>,
-        sent: Arc<Sent>,
+        sent: Arc<SentBytes>,
         limit: Option<RateLimit>,
     ) -> impl Future<Output = Result<(Request, ContentOutcome), UploadError>> + Send;
 }
@@ -41,7 +41,7 @@ impl PartSource for OpenFile {
         OpenFile::bytes(self)
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         self.local().path().display().to_string()
     }
 
@@ -53,18 +53,18 @@ impl PartSource for OpenFile {
     }
 
     async fn check_unchanged(&self) -> Result<(), UploadError> {
-        let open = self.clone();
-        blocking(move || OpenFile::check_unchanged(&open)).await
+        let open_file = self.clone();
+        blocking(move || OpenFile::check_unchanged(&open_file)).await
     }
 
     async fn add_to(
         &self,
         request: Request,
         range: Range<u64>,
-        sent: Arc<Sent>,
+        sent: Arc<SentBytes>,
         limit: Option<RateLimit>,
     ) -> Result<(Request, ContentOutcome), UploadError> {
-        let content = Content::of(self.clone(), range, None, sent)?.with_rate_limit(limit);
+        let content = Content::new(self.clone(), range, None, sent)?.with_rate_limit(limit);
         let (length, outcome) = (content.bytes(), content.outcome());
         Ok((request.with_stream(length, content.into_stream()), outcome))
     }

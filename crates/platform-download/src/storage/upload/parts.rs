@@ -3,7 +3,7 @@
 //! Difficult cases:
 //! - **The process ends.** The confirmed parts are in the journal. The next process sends the other parts.
 //! - **The storage does not know the upload** (`NoSuchUpload`). If the upload was completed and the response was lost,
-//!   the object is correct. If the upload was aborted, it starts again.
+//!   the object is complete. If the upload was aborted, it starts again.
 //! - **The file changes.** Before the last block of each part, and before the parts are joined, the file is checked for
 //!   changes. An expected checksum is compared with the combined checksum of the parts.
 //! - **The joined object has other content.** The checksum of the object is compared, and the object is deleted if it
@@ -22,12 +22,12 @@ use tokio::sync::{Mutex, Semaphore};
 use super::error::Kind;
 use super::local::blocking;
 use super::part_source::PartSource;
-use super::progress::{FileProgress, Sent};
+use super::progress::{FileProgress, SentBytes};
 use super::{UploadError, UploadFile};
 use crate::retry::Retryable;
-use crate::storage::bucket::{ErrorResponse, stated_checksum};
-use crate::storage::journal::{ConfirmedPart, PartJournal, UploadIdentity, combined, ranges};
-use crate::storage::signer::Unsigned;
+use crate::storage::bucket::{ErrorResponse, storage_checksum};
+use crate::storage::journal::{ConfirmedPart, PartJournal, UploadIdentity, combined_checksum, part_ranges};
+use crate::storage::signer::UnsignedRequest;
 use crate::{Bucket, Crc32c, ObjectAddress};
 
 /// The minimum length of a file for a multipart upload, in bytes.
@@ -58,7 +58,7 @@ pub(super) async fn forget(
 }
 
 /// Opens the journal of the upload of a source to an object.
-pub(super) async fn journal(
+pub(super) async fn open_journal(
     bucket: &Bucket,
     source: &impl PartSource,
     object: &ObjectAddress,
@@ -98,120 +98,126 @@ enum AttemptEnd {
     Done(Crc32c),
     /// The storage refuses multipart uploads.
     Unsupported,
-    /// The storage does not know the upload, or has discarded parts of it.
-    Gone,
+    /// The storage has discarded the upload or parts of it.
+    Discarded,
 }
 
 impl<S: PartSource> PartUpload<'_, S> {
     /// Uploads the file. Returns its checksum, or `None` if the storage refuses multipart uploads.
     pub(super) async fn run(&self) -> Result<Option<Crc32c>, UploadError> {
-        let journal = Arc::new(Mutex::new(journal(self.bucket, self.source, self.object).await?));
+        let journal = Arc::new(Mutex::new(open_journal(self.bucket, self.source, self.object).await?));
         for _ in 0..MAX_STARTS {
             match self.attempt(&journal).await? {
                 AttemptEnd::Done(crc32c) => return Ok(Some(crc32c)),
                 AttemptEnd::Unsupported => return Ok(None),
-                AttemptEnd::Gone => with_journal(&journal, PartJournal::remove).await?,
+                AttemptEnd::Discarded => with_journal(&journal, PartJournal::remove).await?,
             }
         }
-        Err(Kind::Ended.into())
+        Err(Kind::Discarded.into())
     }
 
     async fn attempt(&self, journal: &Arc<Mutex<PartJournal>>) -> Result<AttemptEnd, UploadError> {
         let part_bytes = part_bytes(self.source.bytes(), self.bucket.uploads().part_bytes);
-        let (id, confirmed) = match with_journal(journal, move |journal| journal.recorded(part_bytes)).await? {
+        let (id, confirmed) = match with_journal(journal, move |journal| journal.recorded_upload(part_bytes)).await? {
             Some(recorded) => recorded,
-            None => match self.start(journal, part_bytes).await? {
+            None => match self.start_upload(journal, part_bytes).await? {
                 Some(id) => (id, Vec::new()),
                 None => return Ok(AttemptEnd::Unsupported),
             },
         };
-        let counter = self.progress.begin(self.source.bytes());
-        let ranges = ranges(self.source.bytes(), part_bytes);
-        let known: BTreeMap<u32, ConfirmedPart> = confirmed
+        let attempt = self.progress.start_attempt(self.source.bytes());
+        let ranges = part_ranges(self.source.bytes(), part_bytes);
+        let confirmed_parts: BTreeMap<u32, ConfirmedPart> = confirmed
             .into_iter()
             .filter(|part| ranges.contains_key(&part.part))
             .map(|part| (part.part, part))
             .collect();
-        for range in known.keys().filter_map(|number| ranges.get(number)) {
-            Sent::of(self.progress, counter).add(range.end - range.start);
+        for range in confirmed_parts.keys().filter_map(|number| ranges.get(number)) {
+            SentBytes::new(self.progress, attempt).add(range.end - range.start);
         }
-        let missing: Vec<_> = ranges.clone().into_iter().filter(|(number, _)| !known.contains_key(number)).collect();
-        // After an error, the other parts are dropped.
-        let sent: Result<Vec<ConfirmedPart>, UploadError> = stream::iter(missing)
-            .map(|(number, range)| self.part(journal, &id, number, range, counter).boxed())
+        let missing: Vec<_> =
+            ranges.clone().into_iter().filter(|(number, _)| !confirmed_parts.contains_key(number)).collect();
+        // The first error drops the requests for the other parts.
+        let sent_parts: Result<Vec<ConfirmedPart>, UploadError> = stream::iter(missing)
+            .map(|(number, range)| self.upload_part(journal, &id, number, range, attempt).boxed())
             .buffer_unordered(MAX_QUEUED_PARTS.max(self.bucket.uploads().jobs.unwrap_or_default()))
             .try_collect()
             .await;
-        let sent = match sent {
-            Ok(sent) => sent,
-            Err(error) if error.is_no_such_upload() => return Ok(AttemptEnd::Gone),
-            Err(error) => return self.failed(journal, &id, error).await,
+        let sent_parts = match sent_parts {
+            Ok(sent_parts) => sent_parts,
+            Err(error) if error.is_no_such_upload() => return Ok(AttemptEnd::Discarded),
+            Err(error) => return self.fail(journal, &id, error).await,
         };
-        let mut parts: Vec<_> = known.into_values().chain(sent).collect();
+        let mut parts: Vec<_> = confirmed_parts.into_values().chain(sent_parts).collect();
         parts.sort_unstable_by_key(|part| part.part);
-        let crc32c = combined(&parts, &ranges);
-        let unchanged = self.source.check_unchanged().await;
-        let expected = self.file.crc32c().is_none_or(|expected| expected == crc32c);
-        if let Err(error) = unchanged.and_then(|()| if expected { Ok(()) } else { Err(Kind::Changed.into()) }) {
-            return self.failed(journal, &id, error).await;
+        let crc32c = combined_checksum(&parts, &ranges);
+        let unchanged_check = self.source.check_unchanged().await;
+        let is_expected = self.file.crc32c().is_none_or(|expected| expected == crc32c);
+        if let Err(error) = unchanged_check.and_then(|()| if is_expected { Ok(()) } else { Err(Kind::Changed.into()) })
+        {
+            return self.fail(journal, &id, error).await;
         }
         self.join(journal, &id, &parts, crc32c).await
     }
 
     /// Starts a multipart upload, and returns its id. Returns `None` if the storage refuses multipart uploads.
-    async fn start(&self, journal: &Arc<Mutex<PartJournal>>, part_bytes: u64) -> Result<Option<String>, UploadError> {
+    async fn start_upload(
+        &self,
+        journal: &Arc<Mutex<PartJournal>>,
+        part_bytes: u64,
+    ) -> Result<Option<String>, UploadError> {
         match self.bucket.start_upload(self.file.key(), self.file.content_type()).await {
             Ok(id) => {
-                let (recorded, source, object) = (id.clone(), self.source.place(), self.object.to_string());
-                with_journal(journal, move |journal| journal.start(&recorded, part_bytes, source, object)).await?;
+                let (recorded_id, source, object) = (id.clone(), self.source.location(), self.object.to_string());
+                with_journal(journal, move |journal| journal.start(&recorded_id, part_bytes, source, object)).await?;
                 Ok(Some(id))
             }
             Err(error) if matches!(error.status(), Some(403 | 405 | 501)) => {
                 self.bucket.refuse_parts(&error);
                 Ok(None)
             }
-            Err(error) => Err(Kind::Parts("cannot start a multipart upload", error.is_transient()).with(error)),
+            Err(error) => Err(Kind::Multipart("cannot start a multipart upload", error.is_transient()).with(error)),
         }
     }
 
-    /// Sends a part until the storage has confirmed it, and records it.
-    async fn part(
+    /// Sends a part until the storage has confirmed it, and records the part.
+    async fn upload_part(
         &self,
         journal: &Arc<Mutex<PartJournal>>,
         id: &str,
         part: u32,
         range: Range<u64>,
-        counter: u64,
+        attempt: u64,
     ) -> Result<ConfirmedPart, UploadError> {
         // The semaphore is never closed.
         let _permit = self.in_flight.acquire().await;
         let mut attempts = self.bucket.attempts();
         loop {
-            attempts.ready().await.map_err(UploadError::unavailable)?;
-            let sent = Sent::of(self.progress, counter);
-            let outcome = self.send(id, part, range.clone(), &sent).await;
+            attempts.wait_until_ready().await.map_err(UploadError::unavailable)?;
+            let sent_bytes = SentBytes::new(self.progress, attempt);
+            let outcome = self.send_part(id, part, range.clone(), &sent_bytes).await;
             if outcome.is_err() {
-                sent.revoke();
+                sent_bytes.revoke();
             }
             if let Break(outcome) = attempts.evaluate(outcome) {
-                let line = outcome?;
-                let part = line.clone();
-                with_journal(journal, move |journal| journal.record(&line)).await?;
-                return Ok(part);
+                let confirmed_part = outcome?;
+                let recorded_part = confirmed_part.clone();
+                with_journal(journal, move |journal| journal.record(&recorded_part)).await?;
+                return Ok(confirmed_part);
             }
         }
     }
 
-    async fn send(
+    async fn send_part(
         &self,
         id: &str,
         part: u32,
         range: Range<u64>,
-        sent: &Arc<Sent>,
+        sent: &Arc<SentBytes>,
     ) -> Result<ConfirmedPart, UploadError> {
         let number = part.to_string();
         let query = [("partNumber", number.as_str()), ("uploadId", id)];
-        let unsigned = Unsigned { query: &query, ..Unsigned::of(Method::Put, self.object) };
+        let unsigned = UnsignedRequest { query: &query, ..UnsignedRequest::of(Method::Put, self.object) };
         let url = self.bucket.signer().sign_put(&unsigned).map_err(|error| Kind::Sign.with(error))?;
         let (request, limit) =
             (Request::new(Method::Put, url.expose().clone()), self.bucket.uploads().rate_limit.clone());
@@ -224,9 +230,10 @@ impl<S: PartSource> PartUpload<'_, S> {
         if response.status() != 200 {
             return Err(Kind::Refused(ErrorResponse::read(response).await).into());
         }
-        // A response that arrives before all content was sent confirms nothing.
+        // The checksum is missing if the response arrived before all content was sent. Such a response confirms
+        // nothing.
         let crc32c = crc32c.ok_or(Kind::Http(true))?;
-        match stated_checksum(&response) {
+        match storage_checksum(&response) {
             Some(actual) if actual != crc32c => Err(Kind::Corrupt { expected: crc32c, actual }.into()),
             _ => {
                 let etag = response.header("etag").ok_or(Kind::Unconfirmed)?.to_owned();
@@ -241,41 +248,41 @@ impl<S: PartSource> PartUpload<'_, S> {
         journal: &Arc<Mutex<PartJournal>>,
         id: &str,
         parts: &[ConfirmedPart],
-        crc32c: Crc32c,
+        expected_crc32c: Crc32c,
     ) -> Result<AttemptEnd, UploadError> {
-        let list: Vec<_> = parts.iter().map(|part| (part.part, part.etag.clone())).collect();
-        let joined = match self.bucket.complete_upload(self.file.key(), id, &list).await {
+        let parts_and_etags: Vec<_> = parts.iter().map(|part| (part.part, part.etag.clone())).collect();
+        let joined = match self.bucket.complete_upload(self.file.key(), id, &parts_and_etags).await {
             Ok(joined) => Some(joined),
             // An earlier request may have joined the parts, and its response was lost.
             Err(error) if error.is("NoSuchUpload") => None,
             Err(error) if error.is("InvalidPart") => {
                 self.abort(id).await;
-                return Ok(AttemptEnd::Gone);
+                return Ok(AttemptEnd::Discarded);
             }
             Err(error) => {
-                let error = Kind::Parts("its parts cannot be joined", error.is_transient()).with(error);
-                return self.failed(journal, id, error).await;
+                let error = Kind::Multipart("its parts cannot be joined", error.is_transient()).with(error);
+                return self.fail(journal, id, error).await;
             }
         };
-        let stated = match joined.as_ref().and_then(|joined| joined.crc32c) {
-            Some(stated) => Some(stated),
-            None => self.stored().await?,
+        let object_crc32c = match joined.as_ref().and_then(|joined| joined.crc32c) {
+            Some(object_crc32c) => Some(object_crc32c),
+            None => self.stored_checksum().await?,
         };
-        let Some(joined) = joined.filter(|_| stated != Some(crc32c)) else {
-            if stated != Some(crc32c) {
-                return Ok(AttemptEnd::Gone);
+        let Some(joined) = joined.filter(|_| object_crc32c != Some(expected_crc32c)) else {
+            if object_crc32c != Some(expected_crc32c) {
+                return Ok(AttemptEnd::Discarded);
             }
             with_journal(journal, PartJournal::remove).await?;
-            return Ok(AttemptEnd::Done(crc32c));
+            return Ok(AttemptEnd::Done(expected_crc32c));
         };
         with_journal(journal, PartJournal::remove).await?;
-        let actual = stated.ok_or(Kind::Unconfirmed)?;
-        self.delete(joined.generation.as_deref()).await;
-        Err(Kind::Corrupt { expected: crc32c, actual }.into())
+        let actual = object_crc32c.ok_or(Kind::Unconfirmed)?;
+        self.delete_object(joined.generation.as_deref()).await;
+        Err(Kind::Corrupt { expected: expected_crc32c, actual }.into())
     }
 
     /// Returns the checksum of the stored object, if it has the length of the file.
-    async fn stored(&self) -> Result<Option<Crc32c>, UploadError> {
+    async fn stored_checksum(&self) -> Result<Option<Crc32c>, UploadError> {
         let state = self.bucket.state(self.file.key()).await;
         let state = state.map_err(|error| Kind::Query(error.is_transient()).with(error))?;
         let state = state.filter(|state| state.bytes.is_none_or(|bytes| bytes == self.source.bytes()));
@@ -284,7 +291,7 @@ impl<S: PartSource> PartUpload<'_, S> {
 
     /// Deletes the joined object if it still has this generation. Without a generation it is not deleted, because
     /// another client may have replaced it.
-    async fn delete(&self, generation: Option<&str>) {
+    async fn delete_object(&self, generation: Option<&str>) {
         if let Some(generation) = generation
             && let Err(error) = self.bucket.delete_generation(self.file.key(), generation).await
         {
@@ -298,9 +305,9 @@ impl<S: PartSource> PartUpload<'_, S> {
         }
     }
 
-    /// Returns `error`. The upload is aborted if it cannot be resumed, because the file has changed or no journal is
+    /// Returns `error`, after aborting the upload if it cannot be resumed: the file has changed, or no journal is
     /// written.
-    async fn failed(
+    async fn fail(
         &self,
         journal: &Arc<Mutex<PartJournal>>,
         id: &str,
@@ -338,8 +345,8 @@ mod tests {
             (79 * GIB, 9 << 20, 8989),
             (5 << 40, 525 << 20, 9987),
         ] {
-            assert_eq!((part_bytes(bytes, None), ranges(bytes, size).len()), (size, count), "{bytes}");
-            let ranges = ranges(bytes, size);
+            assert_eq!((part_bytes(bytes, None), part_ranges(bytes, size).len()), (size, count), "{bytes}");
+            let ranges = part_ranges(bytes, size);
             let joined = ranges.values().try_fold(0, |at, range| (range.start == at).then_some(range.end));
             assert_eq!(joined, Some(bytes));
             assert!(ranges.values().rev().skip(1).all(|range| range.end - range.start == size));

@@ -39,24 +39,24 @@ pub enum UploadStep {
 }
 
 /// The total length of all files, and the total number of sent bytes.
-pub(super) struct Total {
+pub(super) struct TotalProgress {
     bytes: u64,
     done: AtomicU64,
 }
 
-impl Total {
+impl TotalProgress {
     pub(super) async fn of(files: &[Arc<UploadFile>]) -> Self {
         let mut bytes = 0;
         for file in files {
             // An unreadable file counts as empty. It is reported when it is uploaded.
             bytes += tokio::fs::symlink_metadata(file.path())
                 .await
-                .map_or(0, |found| found.len() * u64::from(found.is_file()));
+                .map_or(0, |metadata| metadata.len() * u64::from(metadata.is_file()));
         }
         Self { bytes, done: AtomicU64::new(0) }
     }
 
-    /// Creates the total of sources of this length.
+    /// Creates the progress for sources with this total length.
     #[cfg(feature = "object-store")]
     pub(super) fn new(bytes: u64) -> Self {
         Self { bytes, done: AtomicU64::new(0) }
@@ -64,16 +64,16 @@ impl Total {
 }
 
 /// The number of bytes that one request has sent.
-pub(super) struct Sent {
+pub(super) struct SentBytes {
     progress: Arc<FileProgress>,
     attempt: u64,
-    /// `None` after the request failed, so that a block that is still being read is not counted.
+    /// `None` after the request has failed, so that a block that is still being read is not counted.
     bytes: Mutex<Option<u64>>,
 }
 
-impl Sent {
+impl SentBytes {
     /// Creates a counter for a request of this attempt.
-    pub(super) fn of(progress: &Arc<FileProgress>, attempt: u64) -> Arc<Self> {
+    pub(super) fn new(progress: &Arc<FileProgress>, attempt: u64) -> Arc<Self> {
         Arc::new(Self { progress: progress.clone(), attempt, bytes: Mutex::new(Some(0)) })
     }
 
@@ -100,17 +100,17 @@ pub(super) struct FileProgress {
     done: AtomicU64,
     /// The number of the current attempt. Bytes of earlier attempts are not counted.
     attempt: AtomicU64,
-    total: Arc<Total>,
+    total: Arc<TotalProgress>,
     observer: Option<Arc<Observer>>,
 }
 
 impl FileProgress {
-    pub(super) fn new(file: Arc<UploadFile>, total: Arc<Total>, observer: Option<Arc<Observer>>) -> Self {
+    pub(super) fn new(file: Arc<UploadFile>, total: Arc<TotalProgress>, observer: Option<Arc<Observer>>) -> Self {
         Self { file, bytes: AtomicU64::new(0), done: AtomicU64::new(0), attempt: AtomicU64::new(0), total, observer }
     }
 
     /// Starts an attempt, with no bytes sent, and returns its number.
-    pub(super) fn begin(&self, bytes: u64) -> u64 {
+    pub(super) fn start_attempt(&self, bytes: u64) -> u64 {
         self.bytes.store(bytes, Ordering::SeqCst);
         let attempt = self.attempt.fetch_add(1, Ordering::SeqCst) + 1;
         self.set(0);
@@ -127,8 +127,8 @@ impl FileProgress {
         }
     }
 
-    /// Records the end. `already_present` is `None` after an error.
-    pub(super) fn ended(&self, already_present: Option<bool>) {
+    /// Reports the end of the upload of the file. `already_present` is `None` after an error.
+    pub(super) fn finish(&self, already_present: Option<bool>) {
         self.set(if already_present.is_some() { self.bytes.load(Ordering::SeqCst) } else { 0 });
         self.notify(match already_present {
             Some(true) => UploadStep::AlreadyPresent,
@@ -138,9 +138,9 @@ impl FileProgress {
     }
 
     fn set(&self, done: u64) {
-        let before = self.done.swap(done, Ordering::SeqCst);
+        let previous = self.done.swap(done, Ordering::SeqCst);
         // A decrease wraps around, and the wrapping addition subtracts it.
-        self.total.done.fetch_add(done.wrapping_sub(before), Ordering::SeqCst);
+        self.total.done.fetch_add(done.wrapping_sub(previous), Ordering::SeqCst);
     }
 
     fn notify(&self, step: UploadStep) {

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use super::content::ContentOutcome;
 use super::error::{Kind, UploadError};
 use super::part_source::PartSource;
-use super::progress::Sent;
-use crate::storage::store::{StatedProperties, Store, StoreError, StoredObject};
+use super::progress::SentBytes;
+use crate::storage::store::{StorageProperties, Store, StoreError, StoredObject};
 use crate::{Crc32c, RateLimit};
 
-/// The length of the ranges of an object that is only read, in bytes.
+/// The length of the ranges in which the checksum of an object is computed, in bytes.
 const READ_BYTES: usize = 8 << 20;
 
 /// An object of another store. Each request for a range fails if the object was replaced.
@@ -26,13 +26,13 @@ pub(super) struct RemoteObject {
 }
 
 impl RemoteObject {
-    /// Returns what the store states about the object.
-    pub(super) async fn stated(&self) -> Result<StatedProperties, UploadError> {
-        self.store.stated(&self.object).await.map_err(failed)
+    /// Requests the properties of the object from its store.
+    pub(super) async fn storage_properties(&self) -> Result<StorageProperties, UploadError> {
+        self.store.storage_properties(&self.object).await.map_err(source_error)
     }
 
     pub(super) async fn read(&self, range: Range<u64>) -> Result<Bytes, UploadError> {
-        self.store.read(&self.object, range).await.map_err(failed)
+        self.store.read(&self.object, range).await.map_err(source_error)
     }
 
     /// Reads the object and returns its checksum.
@@ -51,7 +51,7 @@ impl PartSource for RemoteObject {
         self.object.bytes()
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         self.address.clone()
     }
 
@@ -59,7 +59,7 @@ impl PartSource for RemoteObject {
         format!("{:?}", (&self.address, self.object.version()))
     }
 
-    /// Each range was compared when it was read.
+    /// Succeeds always: each request for a range fails if the object has changed.
     async fn check_unchanged(&self) -> Result<(), UploadError> {
         Ok(())
     }
@@ -68,7 +68,7 @@ impl PartSource for RemoteObject {
         &self,
         request: Request,
         range: Range<u64>,
-        sent: Arc<Sent>,
+        sent: Arc<SentBytes>,
         limit: Option<RateLimit>,
     ) -> Result<(Request, ContentOutcome), UploadError> {
         let content = self.read(range).await?;
@@ -82,7 +82,7 @@ impl PartSource for RemoteObject {
     }
 }
 
-/// Returns the error of a source that could not be read. The store has retried it.
-fn failed(error: StoreError) -> UploadError {
+/// Converts the error of a source that cannot be read. The store has already retried the request.
+fn source_error(error: StoreError) -> UploadError {
     if error.is_replaced() { Kind::Changed.with(error) } else { Kind::Source.with(error) }
 }

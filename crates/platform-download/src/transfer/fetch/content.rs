@@ -54,7 +54,7 @@ impl Job<'_> {
                 chunk.truncate(usize::try_from(remaining).unwrap_or(usize::MAX));
             }
             if !std::mem::replace(&mut has_content, true) {
-                attempts.answered();
+                attempts.record_response();
             }
             (self.observer)(Progress::Received(chunk.len() as u64));
             if let Some(limit) = &self.downloader.options.rate_limit {
@@ -71,7 +71,7 @@ impl Job<'_> {
             writer.write(block).await.map_err(io_error)?;
         }
         if outcome.is_ok() {
-            attempts.answered();
+            attempts.record_response();
         }
         outcome.map_err(StreamError::Transient)
     }
@@ -81,7 +81,7 @@ impl Job<'_> {
 pub(super) fn check_retry(outcome: Result<(), StreamError>, attempts: &mut Attempts) -> Result<(), FetchError> {
     match outcome {
         Ok(()) => Ok(()),
-        Err(StreamError::Transient(error)) => Ok(attempts.failed(error)?),
+        Err(StreamError::Transient(error)) => Ok(attempts.record_failure(error)?),
         Err(StreamError::Final(error)) => Err(error),
     }
 }

@@ -23,24 +23,19 @@ impl Job<'_> {
             let numbered_url = self.shared_url.get(refused.as_ref().map(|(numbered_url, _)| numbered_url)).await;
             let numbered_url = numbered_url.map_err(|error| DownloadError::resolve(&file, error))?;
             attempts = attempts.with_host_of(numbered_url.url.url.expose());
-            attempts.ready().await.map_err(|exhausted| DownloadError::unavailable(exhausted).with_file(&file))?;
+            attempts
+                .wait_until_ready()
+                .await
+                .map_err(|exhausted| DownloadError::unavailable(exhausted).with_file(&file))?;
             // The URL may have expired while this request waited.
             if !self.shared_url.is_usable(&numbered_url).await {
                 continue;
             }
-            let mut request =
-                Request::get(numbered_url.url.url.expose().clone()).with_header("accept-encoding", "identity");
-            if let Some(range) = &range {
-                request = request.with_header("range", format!("bytes={}-{}", range.start, range.end - 1));
-                // A server may ignore this header, so the validators of each response are compared, too.
-                if let Some(etag) = etag.filter(|etag| !etag.starts_with("W/")) {
-                    request = request.with_header("if-range", etag);
-                }
-            }
+            let request = range_request(&numbered_url, range.as_ref(), etag);
             let response = match self.downloader.http.send(request).await {
                 Ok(response) => response,
                 Err(error) => {
-                    attempts.failed(DownloadError::http(&file, error))?;
+                    attempts.record_failure(DownloadError::http(&file, error))?;
                     // The URL may expire before the retry, so it may be replaced once more.
                     refused = None;
                     continue;
@@ -49,7 +44,7 @@ impl Job<'_> {
             let interpretation = TransferResponse::of(&response, range.as_ref().map(|range| range.start));
             tracing::trace!(?interpretation, "the storage responded");
             if matches!(interpretation, TransferResponse::Refused(_) | TransferResponse::Failed(_)) {
-                attempts.answered();
+                attempts.record_response();
             }
             match interpretation {
                 TransferResponse::Refused(status) => match refused.replace((numbered_url, status)) {
@@ -58,12 +53,12 @@ impl Job<'_> {
                 },
                 TransferResponse::Unavailable { status, retry_after } => {
                     drop(response);
-                    attempts.failed(DownloadError::from_status(&file, status, retry_after))?;
+                    attempts.record_failure(DownloadError::from_status(&file, status, retry_after))?;
                     refused = None;
                 }
                 TransferResponse::Malformed(reason) => {
                     drop(response);
-                    attempts.failed(DownloadError::malformed(&file, reason))?;
+                    attempts.record_failure(DownloadError::malformed(&file, reason))?;
                 }
                 TransferResponse::Failed(status) => return Err(DownloadError::from_status(&file, status, None).into()),
                 // Without an expected checksum, compressed content would not be detected.
@@ -78,5 +73,16 @@ impl Job<'_> {
                 interpretation => return Ok(OpenResponse { interpretation, response, attempts }),
             }
         }
+    }
+}
+
+fn range_request(numbered_url: &NumberedUrl, range: Option<&Range<u64>>, etag: Option<&str>) -> Request {
+    let request = Request::get(numbered_url.url.url.expose().clone()).with_header("accept-encoding", "identity");
+    let Some(range) = range else { return request };
+    let request = request.with_header("range", format!("bytes={}-{}", range.start, range.end - 1));
+    // A server may ignore this header, so the validators of each response are compared, too.
+    match etag.filter(|etag| !etag.starts_with("W/")) {
+        Some(etag) => request.with_header("if-range", etag),
+        None => request,
     }
 }

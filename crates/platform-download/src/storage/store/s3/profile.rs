@@ -23,7 +23,7 @@ pub(super) struct Profile {
     settings: BTreeMap<String, String>,
 }
 
-/// The reason why a profile cannot be used.
+/// The error of a profile that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProfileError {
     #[error("cannot read '{}'", path.display())]
@@ -35,10 +35,11 @@ pub(super) enum ProfileError {
 }
 
 impl Profile {
-    /// Reads the profile `AWS_PROFILE`, or the default one. Returns `None` if there is none.
-    pub(super) fn of_environment() -> Result<Option<Self>, ProfileError> {
-        let chosen = env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
-        let name = chosen.clone().unwrap_or_else(|| DEFAULT.to_owned());
+    /// Reads the profile that `AWS_PROFILE` names, or else the default profile. Returns `None` if the default profile
+    /// does not exist.
+    pub(super) fn from_environment() -> Result<Option<Self>, ProfileError> {
+        let requested_name = env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
+        let name = requested_name.clone().unwrap_or_else(|| DEFAULT.to_owned());
         let (mut settings, mut exists) = (BTreeMap::new(), false);
         for (variable, file, is_config) in
             [("AWS_CONFIG_FILE", "config", true), ("AWS_SHARED_CREDENTIALS_FILE", "credentials", false)]
@@ -51,19 +52,19 @@ impl Profile {
                 Err(source) => return Err(ProfileError::Unreadable { path, source }),
             };
             let header = if is_config && name != DEFAULT { format!("profile {name}") } else { name.clone() };
-            if let Some(found) = section(&text, &header) {
+            if let Some(section) = parse_section(&text, &header) {
                 exists = true;
-                settings.extend(found);
+                settings.extend(section);
             }
         }
-        match (exists, chosen) {
-            (true, _) => Self { name, settings }.checked().map(Some),
+        match (exists, requested_name) {
+            (true, _) => Self { name, settings }.validate().map(Some),
             (false, Some(name)) => Err(ProfileError::Missing(name)),
             (false, None) => Ok(None),
         }
     }
 
-    fn checked(self) -> Result<Self, ProfileError> {
+    fn validate(self) -> Result<Self, ProfileError> {
         match self.settings.get("credential_process") {
             Some(command) if shlex::split(command).is_none_or(|words| words.is_empty()) => {
                 Err(ProfileError::Command(self.name))
@@ -84,8 +85,8 @@ impl Profile {
         self.get("endpoint_url")
     }
 
-    /// Returns the credentials: keys, or those that a program prints. A profile with SSO or a role needs the AWS
-    /// command line. Returns `None` if the profile has settings only.
+    /// Returns the credentials: static keys, or the output of a program. For SSO or a role, this is the AWS command
+    /// line. Returns `None` if the profile has no credentials.
     pub(super) fn credentials(&self) -> Option<AwsCredentialProvider> {
         if let (Some(id), Some(secret)) = (self.get("aws_access_key_id"), self.get("aws_secret_access_key")) {
             let token = self.get("aws_session_token").map(str::to_owned);
@@ -95,23 +96,24 @@ impl Profile {
         if let Some(command) = self.get("credential_process") {
             return Some(Arc::new(ProcessCredentials::new(shlex::split(command)?)));
         }
-        let is_for_aws = ["sso_session", "sso_start_url", "role_arn", "login_session"];
-        is_for_aws.iter().any(|name| self.get(name).is_some()).then(|| {
-            let words = ["aws", "configure", "export-credentials", "--format", "process", "--profile", &self.name];
-            Arc::new(ProcessCredentials::new(words.map(str::to_owned).into())) as _
+        let aws_cli_settings = ["sso_session", "sso_start_url", "role_arn", "login_session"];
+        aws_cli_settings.iter().any(|name| self.get(name).is_some()).then(|| {
+            let command_line =
+                ["aws", "configure", "export-credentials", "--format", "process", "--profile", &self.name];
+            Arc::new(ProcessCredentials::new(command_line.map(str::to_owned).into())) as _
         })
     }
 }
 
-/// Returns the settings of a section in a file of the AWS tools. Nested settings are ignored.
-fn section(text: &str, header: &str) -> Option<BTreeMap<String, String>> {
-    let mut found: Option<BTreeMap<String, String>> = None;
+/// Returns the settings in a section of a file of the AWS tools. Nested settings are ignored.
+fn parse_section(text: &str, header: &str) -> Option<BTreeMap<String, String>> {
+    let mut settings: Option<BTreeMap<String, String>> = None;
     let mut is_inside = false;
     for line in text.lines() {
         if let Some(name) = line.trim().strip_prefix('[').and_then(|rest| rest.split(']').next()) {
             is_inside = name.split_whitespace().eq(header.split_whitespace());
             if is_inside {
-                found.get_or_insert_default();
+                settings.get_or_insert_default();
             }
             continue;
         }
@@ -122,10 +124,10 @@ fn section(text: &str, header: &str) -> Option<BTreeMap<String, String>> {
             && let Some((name, value)) = line.split_once('=')
         {
             let value = value.split(" #").next().unwrap_or_default().trim();
-            found.get_or_insert_default().insert(name.trim().to_ascii_lowercase(), value.to_owned());
+            settings.get_or_insert_default().insert(name.trim().to_ascii_lowercase(), value.to_owned());
         }
     }
-    found
+    settings
 }
 
 #[cfg(test)]
@@ -133,17 +135,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn section_of_a_file_has_its_settings_only() {
+    fn section_contains_only_its_own_settings() {
         let text = "[default]\nregion = eu-1\n[profile  a]\nRegion=eu-2 # close\ns3 =\n  max = 3\n# x = y\n\n[profile b]\nregion = eu-3\n";
-        let get = |header: &str, name: &str| section(text, header)?.get(name).cloned();
+        let get = |header: &str, name: &str| parse_section(text, header)?.get(name).cloned();
         assert_eq!(get("profile a", "region").as_deref(), Some("eu-2"));
         assert_eq!((get("profile a", "max"), get("profile a", "x")), (None, None));
         assert_eq!(get("default", "region").as_deref(), Some("eu-1"));
-        assert!(section(text, "profile c").is_none());
+        assert!(parse_section(text, "profile c").is_none());
     }
 
     #[test]
-    fn profile_has_keys_a_program_or_neither() {
+    fn credentials_are_keys_a_program_or_absent() {
         let profile = |settings: &[(&str, &str)]| Profile {
             name: "a".to_owned(),
             settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
@@ -154,6 +156,6 @@ mod tests {
         assert!(profile(&[("credential_process", "tool --id 'a b'")]).credentials().is_some());
         assert!(profile(&[("sso_session", "s")]).credentials().is_some());
         assert!(profile(&[("region", "eu-1")]).credentials().is_none());
-        assert!(profile(&[("credential_process", "tool 'a")]).checked().is_err());
+        assert!(profile(&[("credential_process", "tool 'a")]).validate().is_err());
     }
 }

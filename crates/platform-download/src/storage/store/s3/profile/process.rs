@@ -12,26 +12,27 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-/// The time limit of the program: a person may have to confirm.
-const LIMIT: Duration = Duration::from_secs(60);
-/// The maximum length of its output, in bytes.
-const OUTPUT: u64 = 64 * 1024;
-/// The time before the end of credentials at which new ones are obtained.
-const EARLY: Duration = Duration::from_secs(5 * 60);
+/// The time limit for the program, which may ask the user for a confirmation.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(60);
+/// The maximum length of the output of the program, in bytes.
+const MAX_OUTPUT_BYTES: u64 = 64 * 1024;
+/// The time before the expiry of credentials at which new ones are obtained.
+const REFRESH_BEFORE_EXPIRY: Duration = Duration::from_secs(5 * 60);
 
-/// Credentials that a program prints, until they expire. The program is started without a shell.
+/// Credentials that a program prints. They are cached until shortly before they expire. The program is started without
+/// a shell.
 pub(super) struct ProcessCredentials {
-    words: Vec<String>,
-    current: Mutex<Option<Current>>,
+    command_line: Vec<String>,
+    cached: Mutex<Option<CachedCredentials>>,
 }
 
-/// Credentials, and their expiry.
-type Current = (Arc<AwsCredential>, Option<SystemTime>);
+/// Credentials, and their expiry, if they have one.
+type CachedCredentials = (Arc<AwsCredential>, Option<SystemTime>);
 
 /// The output of the program, as defined by AWS.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Printed {
+struct ProgramOutput {
     version: u32,
     access_key_id: String,
     secret_access_key: String,
@@ -39,7 +40,7 @@ struct Printed {
     expiration: Option<jiff::Timestamp>,
 }
 
-/// The reason why a program prints no credentials. It does not contain its output.
+/// The error of a program that printed no valid credentials. It omits the output, which may contain secrets.
 #[derive(Debug, thiserror::Error)]
 #[error("no credentials from `{program}`: {reason}")]
 struct ProcessError {
@@ -48,34 +49,34 @@ struct ProcessError {
 }
 
 impl ProcessCredentials {
-    pub(super) fn new(words: Vec<String>) -> Self {
-        Self { words, current: Mutex::new(None) }
+    pub(super) fn new(command_line: Vec<String>) -> Self {
+        Self { command_line, cached: Mutex::new(None) }
     }
 
-    async fn obtain(&self) -> Result<Current, String> {
-        let (program, arguments) = self.words.split_first().ok_or("the command is empty")?;
+    async fn run_program(&self) -> Result<CachedCredentials, String> {
+        let (program, arguments) = self.command_line.split_first().ok_or("the command is empty")?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
         let stdout = child.stdout.take().ok_or("it has no output")?;
         let mut output = Vec::new();
-        let work = async {
-            stdout.take(OUTPUT).read_to_end(&mut output).await?;
+        let run = async {
+            stdout.take(MAX_OUTPUT_BYTES).read_to_end(&mut output).await?;
             child.wait().await
         };
-        let status = tokio::time::timeout(LIMIT, work).await;
-        let status = status.map_err(|_| format!("it did not end within {} s", LIMIT.as_secs()))?;
+        let status = tokio::time::timeout(PROGRAM_TIMEOUT, run).await;
+        let status = status.map_err(|_| format!("it did not end within {} s", PROGRAM_TIMEOUT.as_secs()))?;
         let status = status.map_err(|error| error.to_string())?;
         if !status.success() {
             return Err(format!("it ended with {status}"));
         }
         // The error of the parser could contain a secret.
-        let printed: Printed = serde_json::from_slice(&output).map_err(|_| "its output is not understood")?;
-        if printed.version != 1 {
-            return Err(format!("its output has version {}", printed.version));
+        let parsed: ProgramOutput = serde_json::from_slice(&output).map_err(|_| "its output is not valid")?;
+        if parsed.version != 1 {
+            return Err(format!("its output has version {}", parsed.version));
         }
-        let Printed { access_key_id: key_id, secret_access_key: secret_key, session_token: token, .. } = printed;
-        Ok((Arc::new(AwsCredential { key_id, secret_key, token }), printed.expiration.map(SystemTime::from)))
+        let ProgramOutput { access_key_id: key_id, secret_access_key: secret_key, session_token: token, .. } = parsed;
+        Ok((Arc::new(AwsCredential { key_id, secret_key, token }), parsed.expiration.map(SystemTime::from)))
     }
 }
 
@@ -84,27 +85,27 @@ impl CredentialProvider for ProcessCredentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let mut current = self.current.lock().await;
-        if let Some((credential, expiry)) = &*current
-            && expiry.is_none_or(|expiry| SystemClock.now() + EARLY < expiry)
+        let mut cached = self.cached.lock().await;
+        if let Some((credential, expiry)) = &*cached
+            && expiry.is_none_or(|expiry| SystemClock.now() + REFRESH_BEFORE_EXPIRY < expiry)
         {
             return Ok(credential.clone());
         }
-        let obtained = self.obtain().await.map_err(|reason| {
-            let program = self.words.first().cloned().unwrap_or_default();
+        let credentials = self.run_program().await.map_err(|reason| {
+            let program = self.command_line.first().cloned().unwrap_or_default();
             object_store::Error::Unauthenticated {
                 path: String::new(),
                 source: ProcessError { program, reason }.into(),
             }
         })?;
-        Ok(current.insert(obtained).0.clone())
+        Ok(cached.insert(credentials).0.clone())
     }
 }
 
-/// Shows the program only: arguments could be secret.
+/// Omits the arguments, which may contain secrets.
 impl fmt::Debug for ProcessCredentials {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "ProcessCredentials({:?})", self.words.first())
+        write!(formatter, "ProcessCredentials({:?})", self.command_line.first())
     }
 }
 
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn credentials_are_kept_until_shortly_before_their_end() {
+    async fn credentials_are_cached_until_shortly_before_their_expiry() {
         let folder = tempfile::tempdir().unwrap();
         let count = folder.path().join("count");
         for (expiration, calls) in [
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failed_program_is_named_without_its_output() {
+    async fn error_names_the_program_without_its_output() {
         for script in ["echo hunter2; exit 3", "echo '{\"SecretAccessKey\":\"hunter2\"}'", "echo hunter2"] {
             let error = auth_core::error_chain(&program(script).get_credential().await.unwrap_err());
             assert!(error.contains("no credentials from `sh`") && !error.contains("hunter2"), "{error}");

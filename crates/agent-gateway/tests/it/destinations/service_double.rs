@@ -1,6 +1,7 @@
-//! The Destination service with its authorization server, over TLS, and an MCP server and A2A agents behind a gateway.
+//! A test double of the Destination service and its authorization server, over TLS. Its destinations lead to an MCP
+//! server and A2A agents behind a gateway.
 //!
-//! Tokens are named after the tenant and the principal that they are for.
+//! Each token contains the names of its tenant and its principal.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,12 +21,12 @@ use tokio_rustls::server::TlsStream;
 use url::Url;
 
 use crate::authority::Authority;
-use crate::fake_server::{FakeServer, user, with_sessions};
+use crate::fake_server::{FakeServer, reply_with_sessions, user};
 use crate::server::{ReceivedRequest, Reply};
 
-/// A request to the service.
+/// A request to the Destination service or its authorization server.
 #[derive(Clone, Debug)]
-pub(crate) struct Got {
+pub(crate) struct ServiceRequest {
     pub(crate) host: String,
     pub(crate) path: String,
     pub(crate) query: HashMap<String, String>,
@@ -33,18 +34,19 @@ pub(crate) struct Got {
     pub(crate) form: HashMap<String, String>,
 }
 
-/// The double, whose responses a test may replace.
+/// A running test double. A test may override its responses.
 pub(crate) struct Double {
     pub(crate) port: u16,
     pub(crate) gateway: FakeServer,
-    got: Arc<Mutex<Vec<Got>>>,
+    requests: Arc<Mutex<Vec<ServiceRequest>>>,
     authority: Authority,
 }
 
-/// Returns a response instead of the usual one.
-pub(crate) type Instead = Arc<dyn Fn(&Got) -> Option<(u16, Value)> + Send + Sync>;
+/// A function that returns a response in place of the default one, or `None`.
+pub(crate) type ResponseOverride = Arc<dyn Fn(&ServiceRequest) -> Option<(u16, Value)> + Send + Sync>;
 
-impl Got {
+impl ServiceRequest {
+    /// Returns true if this is a request for a token of the service.
     pub(crate) fn is_token(&self) -> bool {
         self.path == "/oauth/token"
     }
@@ -54,28 +56,31 @@ impl Got {
         self.headers.get("authorization")?.strip_prefix("Bearer service-")?.split('-').next()
     }
 
+    /// Returns the label of the requested fragments.
     pub(crate) fn label(&self) -> Option<&str> {
         self.query.get("$filter")?.strip_prefix("Label['sap-managed-runtime-type'] HAS ('")?.strip_suffix("')")
     }
 }
 
 impl Double {
+    /// Starts a double with the default responses.
     pub(crate) async fn start() -> Self {
-        Self::with(Arc::new(|_: &Got| None)).await
+        Self::with_override(Arc::new(|_: &ServiceRequest| None)).await
     }
 
-    pub(crate) async fn with(instead: Instead) -> Self {
-        let (gateway, authority) = (FakeServer::start(behind_gateway), Authority::new());
+    /// Starts a double with overridden responses.
+    pub(crate) async fn with_override(response_override: ResponseOverride) -> Self {
+        let (gateway, authority) = (FakeServer::start(gateway_response), Authority::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (got, url) = (Arc::new(Mutex::new(Vec::new())), gateway.url());
-        let recorded = got.clone();
-        serve(listener, &authority, move |got| {
+        let (requests, url) = (Arc::new(Mutex::new(Vec::new())), gateway.url());
+        let recorded = requests.clone();
+        serve(listener, &authority, move |request| {
             let mut recorded = recorded.lock().unwrap();
-            recorded.push(got.clone());
-            instead(got).unwrap_or_else(|| usual(got, recorded.len(), &url))
+            recorded.push(request.clone());
+            response_override(request).unwrap_or_else(|| default_response(request, recorded.len(), &url))
         });
-        Self { port, gateway, got, authority }
+        Self { port, gateway, requests, authority }
     }
 
     pub(crate) fn auth_url(&self) -> Url {
@@ -100,21 +105,22 @@ impl Double {
     }
 
     pub(crate) fn builder(&self) -> GatewayBuilder {
-        of(self.destinations())
+        builder_for(self.destinations())
     }
 
-    /// Returns the requests to the service so far.
-    pub(crate) fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
+    /// Returns the requests to the service and its authorization server.
+    pub(crate) fn requests(&self) -> Vec<ServiceRequest> {
+        self.requests.lock().unwrap().clone()
     }
 
-    /// Returns the requests whose path contains this text.
-    pub(crate) fn got_at(&self, path: &str) -> Vec<Got> {
-        self.got().into_iter().filter(|got| got.path.contains(path)).collect()
+    /// Returns the requests whose path contains `path`.
+    pub(crate) fn requests_to(&self, path: &str) -> Vec<ServiceRequest> {
+        self.requests().into_iter().filter(|request| request.path.contains(path)).collect()
     }
 }
 
-pub(crate) fn of(destinations: Destinations) -> GatewayBuilder {
+/// Returns the builder of a gateway with these destinations.
+pub(crate) fn builder_for(destinations: Destinations) -> GatewayBuilder {
     Gateway::builder(destinations.clone(), destinations).with_plain_loopback()
 }
 
@@ -137,38 +143,40 @@ impl Resolver for Loopback {
     }
 }
 
-/// Returns the response of the service to a request, of which there were `number` with this one.
-fn usual(got: &Got, number: usize, gateway: &Url) -> (u16, Value) {
-    if got.is_token() {
-        let tenant = got.host.split('.').next().unwrap();
+/// Returns the default response to a request. `number` is the number of requests, including this one.
+fn default_response(request: &ServiceRequest, number: usize, gateway: &Url) -> (u16, Value) {
+    if request.is_token() {
+        let tenant = request.host.split('.').next().unwrap();
         return (
             200,
             json!({ "access_token": format!("service-{tenant}-{number}"), "expires_in": 3600, "token_type": "bearer" }),
         );
     }
-    let Some(tenant) = got.tenant() else { return (401, json!({})) };
-    if let Some(label) = got.label() {
+    let Some(tenant) = request.tenant() else { return (401, json!({})) };
+    if let Some(label) = request.label() {
         return (200, fragments(tenant, label, gateway));
     }
-    if got.path != "/destination-configuration/v2/destinations/ias-test@provider_subaccount" {
+    if request.path != "/destination-configuration/v2/destinations/ias-test@provider_subaccount" {
         return (404, json!({}));
     }
-    let fragment = got.headers.get("x-fragment-name").map(String::as_str);
-    let user = got.headers.get("x-user-token").map_or("system", |token| token.strip_prefix("assertion-of-").unwrap());
-    let kind = if user == "system" { "system" } else { "user" };
-    let is_without_token = got.query.contains_key("$skipTokenRetrieval");
-    if !is_without_token && fragment != Some(&format!("{tenant}-{kind}@instance")) {
+    let fragment = request.headers.get("x-fragment-name").map(String::as_str);
+    let user =
+        request.headers.get("x-user-token").map_or("system", |token| token.strip_prefix("assertion-of-").unwrap());
+    let principal_kind = if user == "system" { "system" } else { "user" };
+    let skips_token = request.query.contains_key("$skipTokenRetrieval");
+    if !skips_token && fragment != Some(&format!("{tenant}-{principal_kind}@instance")) {
         return (400, json!({}));
     }
-    let mut found = json!({ "destinationConfiguration": { "Name": "ias-test", "Type": "HTTP", "URL": gateway } });
-    if !is_without_token {
+    let mut destination = json!({ "destinationConfiguration": { "Name": "ias-test", "Type": "HTTP", "URL": gateway } });
+    if !skips_token {
         let header = json!({ "key": "Authorization", "value": format!("Bearer token-{tenant}-{user}") });
-        found["authTokens"] =
+        destination["authTokens"] =
             json!([{ "type": "Bearer", "value": "canary", "http_header": header, "expires_in": "3600" }]);
     }
-    (200, found)
+    (200, destination)
 }
 
+/// Returns the fragments of a tenant with a label.
 fn fragments(tenant: &str, label: &str, gateway: &Url) -> Value {
     let url = |kind: &str, id: &str| gateway.join(&format!("/v1/{kind}/{id}-{tenant}/{tenant}-gtid")).unwrap();
     match label {
@@ -180,28 +188,28 @@ fn fragments(tenant: &str, label: &str, gateway: &Url) -> Value {
     }
 }
 
-/// Returns the response of a server or an agent, whose id ends with its tenant. It refuses the tokens of other tenants. Its
-/// tool, or the name of its card, is the token.
-fn behind_gateway(asked: &ReceivedRequest<'_>) -> Reply {
-    let tenant = asked.case.split('-').next_back().unwrap();
-    let token = asked.headers.get("authorization").map_or("none", |value| value.strip_prefix("Bearer ").unwrap());
+/// Returns the response of a server or an agent. Its id ends with its tenant, and it refuses the tokens of other
+/// tenants. The name of its tool or of its card is the token.
+fn gateway_response(request: &ReceivedRequest<'_>) -> Reply {
+    let tenant = request.case.split('-').next_back().unwrap();
+    let token = request.headers.get("authorization").map_or("none", |value| value.strip_prefix("Bearer ").unwrap());
     if !token.starts_with(&format!("token-{tenant}-")) {
         return Reply::Raw(401, "www-authenticate: Bearer\r\n", Vec::new());
     }
-    match asked.method {
-        "GET" if asked.case.starts_with("agent-") => Reply::Json(json!({
+    match request.method {
+        "GET" if request.case.starts_with("agent-") => Reply::Json(json!({
             "name": token, "description": "", "version": "1", "capabilities": {}, "skills": [],
-            "url": format!("http://{}/", asked.headers["host"]), "defaultInputModes": [], "defaultOutputModes": [],
+            "url": format!("http://{}/", request.headers["host"]), "defaultInputModes": [], "defaultOutputModes": [],
         })),
-        _ => with_sessions(asked, &json!([{ "name": token, "inputSchema": { "type": "object" } }])),
+        _ => reply_with_sessions(request, &json!([{ "name": token, "inputSchema": { "type": "object" } }])),
     }
 }
 
-/// Serves requests over TLS, with a certificate for all hosts of `auth.test`.
+/// Serves requests over TLS, with a certificate for `*.auth.test`.
 pub(crate) fn serve(
     listener: TcpListener,
     authority: &Authority,
-    reply: impl Fn(&Got) -> (u16, Value) + Send + Sync + 'static,
+    reply: impl Fn(&ServiceRequest) -> (u16, Value) + Send + Sync + 'static,
 ) {
     let (certificate, key) = authority.sign("*.auth.test");
     let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
@@ -221,10 +229,10 @@ pub(crate) fn serve(
 }
 
 /// Serves the requests of one connection.
-async fn serve_connection(stream: TlsStream<TcpStream>, reply: &(impl Fn(&Got) -> (u16, Value) + Sync)) {
+async fn serve_connection(stream: TlsStream<TcpStream>, reply: &(impl Fn(&ServiceRequest) -> (u16, Value) + Sync)) {
     let mut stream = BufReader::new(stream);
-    while let Some(got) = read(&mut stream).await {
-        let (status, body) = reply(&got);
+    while let Some(request) = read(&mut stream).await {
+        let (status, body) = reply(&request);
         let body = body.to_string();
         let head =
             format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -234,9 +242,10 @@ async fn serve_connection(stream: TlsStream<TcpStream>, reply: &(impl Fn(&Got) -
     }
 }
 
-async fn read(stream: &mut BufReader<TlsStream<TcpStream>>) -> Option<Got> {
-    let mut first = String::new();
-    if stream.read_line(&mut first).await.ok()? == 0 {
+/// Reads a request. Returns `None` at the end of the connection, or if the request is malformed.
+async fn read(stream: &mut BufReader<TlsStream<TcpStream>>) -> Option<ServiceRequest> {
+    let mut request_line = String::new();
+    if stream.read_line(&mut request_line).await.ok()? == 0 {
         return None;
     }
     let mut headers = HashMap::new();
@@ -250,8 +259,8 @@ async fn read(stream: &mut BufReader<TlsStream<TcpStream>>) -> Option<Got> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     let host = headers["host"].clone();
-    let url: Url = format!("https://{host}{}", first.split(' ').nth(1)?).parse().ok()?;
+    let url: Url = format!("https://{host}{}", request_line.split(' ').nth(1)?).parse().ok()?;
     let pairs = |text: &[u8]| url::form_urlencoded::parse(text).into_owned().collect();
     let (query, form) = (pairs(url.query().unwrap_or_default().as_bytes()), pairs(&body));
-    Some(Got { host, path: url.path().to_owned(), query, headers, form })
+    Some(ServiceRequest { host, path: url.path().to_owned(), query, headers, form })
 }

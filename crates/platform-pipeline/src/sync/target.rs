@@ -1,4 +1,4 @@
-//! The place of the results, and the place locked against other processes.
+//! The folder or the store of the results, and its lock against other processes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ const LEASE: &str = ".aignostics/sync.lock";
 
 /// The folder or the store with the results.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum SyncTarget {
     Folder(PathBuf),
     Store(Store, StoreAddress),
 }
 
-impl Place {
+impl SyncTarget {
     /// Opens the store of a target.
     pub(super) async fn open(client: &Client, target: &ResultsTarget) -> Result<Self, Error> {
         let address = match target {
@@ -41,19 +41,19 @@ impl Place {
         }
     }
 
-    /// Reads the runs of the place, without locking it.
+    /// Reads the state, without locking the folder or the store.
     pub(super) async fn runs(&self) -> Result<LocalRuns, Error> {
         match self {
             Self::Folder(folder) => LocalRuns::of(folder),
-            Self::Store(store, address) => Ok(read(store, address).await?.0),
+            Self::Store(store, address) => Ok(read_state(store, address).await?.0),
         }
     }
 
-    /// Locks the place, and reads its runs.
-    pub(super) async fn lock(&self, locking: Locking) -> Result<(Target, LocalRuns), Error> {
+    /// Locks the folder or the store, and reads the state.
+    pub(super) async fn lock(&self, locking: Locking) -> Result<(LockedTarget, LocalRuns), Error> {
         match self {
             Self::Folder(folder) => {
-                let target = Target::Folder(FolderOptions::new().with_locking(locking).open(folder).await?);
+                let target = LockedTarget::Folder(FolderOptions::new().with_locking(locking).open(folder).await?);
                 Ok((target, LocalRuns::of(folder)?))
             }
             Self::Store(store, address) => {
@@ -61,46 +61,46 @@ impl Place {
                     Locking::Off => None,
                     _ => Some(Arc::new(StoreLease::acquire(store, address, LEASE).await?)),
                 };
-                let (runs, state) = read(store, address).await?;
+                let (runs, state) = read_state(store, address).await?;
                 let target = StoreTarget { store: store.clone(), address: address.clone(), state, lease };
-                Ok((Target::Store(Box::new(target)), runs))
+                Ok((LockedTarget::Store(Box::new(target)), runs))
             }
         }
     }
 }
 
 impl LocalRuns {
-    /// Reads the state of a folder or a store without locking it. It may not exist.
+    /// Reads the state of a folder or a store without locking it. Without a state, there are no runs.
     ///
     /// # Errors
     ///
     /// The state cannot be read.
     pub async fn at(client: &Client, target: &ResultsTarget) -> Result<Self, Error> {
-        Place::open(client, target).await?.runs().await
+        SyncTarget::open(client, target).await?.runs().await
     }
 }
 
 /// Reads the state in a store, if it exists.
-async fn read(store: &Store, address: &StoreAddress) -> Result<(LocalRuns, Option<StoredContent>), Error> {
+async fn read_state(store: &Store, address: &StoreAddress) -> Result<(LocalRuns, Option<StoredContent>), Error> {
     let key = address.key(STATE);
-    let found = match store.get(&key).await {
-        // Without the permission to list, this is the response for an object that does not exist. If it exists, it cannot be
-        // replaced.
+    let stored = match store.get(&key).await {
+        // Without the permission to list, this is the response for an object that does not exist. If the object exists,
+        // the conditional request in `save` does not replace it.
         Err(error) if error.is_denied() => None,
-        found => found.map_err(|error| error.into_folder_error(&address.object(&key)))?,
+        stored => stored.map_err(|error| error.into_folder_error(&address.object(&key)))?,
     };
-    let state = SyncState::of(found.as_ref().map(|found| &found.content()[..]));
-    Ok((LocalRuns::in_store(store.clone(), address.clone(), state), found))
+    let state = SyncState::parse(stored.as_ref().map(|stored| &stored.content()[..]));
+    Ok((LocalRuns::in_store(store.clone(), address.clone(), state), stored))
 }
 
-/// A place that is locked against other processes.
+/// The folder or the store of the results, locked against other processes.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(super) enum LockedTarget {
     Folder(ResultFolder),
     Store(Box<StoreTarget>),
 }
 
-/// A place in a store.
+/// A location in a store, with its lease.
 #[derive(Debug)]
 pub(super) struct StoreTarget {
     pub(super) store: Store,
@@ -110,7 +110,7 @@ pub(super) struct StoreTarget {
     lease: Option<Arc<StoreLease>>,
 }
 
-impl Target {
+impl LockedTarget {
     /// Returns the lease in a store.
     pub(super) fn lease(&self) -> Option<Arc<StoreLease>> {
         match self {
@@ -119,8 +119,8 @@ impl Target {
         }
     }
 
-    /// Writes the state, after the manifest: a run that is complete in the state is not looked at again. Fails if the lock is
-    /// lost.
+    /// Writes the state after the manifest, because a run that is complete in the state is not checked again. Fails if
+    /// the lock is lost.
     pub(super) async fn save(&mut self, state: &SyncState) -> Result<(), Error> {
         match self {
             Self::Folder(folder) => {
@@ -131,7 +131,7 @@ impl Target {
         }
     }
 
-    /// Writes the manifest of a folder in order.
+    /// Finishes the manifest of a folder.
     pub(super) async fn finish(self) -> Result<(), Error> {
         if let Self::Folder(folder) = self {
             folder.finish().await?;
@@ -148,7 +148,7 @@ impl StoreTarget {
         let key = self.address.key(STATE);
         let stored = self.store.put_if_unchanged(&key, state, self.state.as_ref()).await;
         let stored = stored.map_err(|error| error.into_folder_error(&self.address.object(&key)))?;
-        // Another process has taken over the lease, or neither has one.
+        // Another process has changed the state: it has taken over the lease, or neither process uses a lease.
         self.state = Some(stored.ok_or_else(|| FolderError::locked(self.address.to_string().as_ref()))?);
         Ok(())
     }

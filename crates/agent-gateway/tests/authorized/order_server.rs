@@ -1,4 +1,4 @@
-//! An MCP server (`rmcp`) that requires tokens of an issuer for itself.
+//! An MCP server (`rmcp`) that requires a token of an issuer with the server as its audience.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -29,34 +29,35 @@ use url::Url;
 
 use crate::provider::{JWKS, Provider};
 
-/// The scopes of the server. The first one is required for everything, the second one to change an order.
+/// The scopes of the server. Every request requires `orders:read`, except for the call of `cancel`, which requires
+/// `orders:write`.
 pub(crate) const SCOPES: &str = "orders:read orders:write";
 
-/// A running server, which ends with its runtime.
-pub(crate) struct Orders {
+/// A running server. It stops when its runtime shuts down.
+pub(crate) struct OrderServer {
     pub(crate) url: Url,
     shared: Arc<Shared>,
 }
 
+/// The part of the server that all connections share.
 struct Shared {
     url: Url,
     issuer: String,
     verifier: JwtVerifier,
-    service: StreamableHttpService<Handler, LocalSessionManager>,
+    service: StreamableHttpService<OrderTools, LocalSessionManager>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    accepted: HashSet<String>,
-    revoked: HashSet<String>,
-    rejected: usize,
-    /// The number of sessions that were begun.
-    sessions: usize,
+    accepted_tokens: HashSet<String>,
+    revoked_tokens: HashSet<String>,
+    rejections: usize,
+    session_count: usize,
 }
 
-impl Orders {
-    /// Starts the server, for tokens of the provider.
+impl OrderServer {
+    /// Starts the server, which accepts tokens of the provider.
     pub(crate) async fn start(provider: &Provider) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url: Url = format!("http://{}/mcp", listener.local_addr().unwrap()).parse().unwrap();
@@ -64,7 +65,7 @@ impl Orders {
         let jwks = format!("{}{JWKS}", provider.issuer.trim_end_matches('/')).parse().unwrap();
         let http = HttpClient::builder().with_plain_loopback().build().unwrap();
         let service = StreamableHttpService::new(
-            || Ok(Handler),
+            || Ok(OrderTools),
             Arc::new(LocalSessionManager::default()),
             StreamableHttpServerConfig::default(),
         );
@@ -75,10 +76,10 @@ impl Orders {
             service,
             state: Mutex::default(),
         });
-        let serving = shared.clone();
+        let shared_by_connections = shared.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let shared = serving.clone();
+                let shared = shared_by_connections.clone();
                 let service = service_fn(move |request| {
                     let shared = shared.clone();
                     async move { Ok::<_, Infallible>(shared.respond(request).await) }
@@ -89,20 +90,20 @@ impl Orders {
         Self { url, shared }
     }
 
-    /// Rejects all tokens that were accepted so far.
+    /// Revokes all tokens that were accepted so far.
     pub(crate) fn revoke(&self) {
         let state = &mut *self.shared.state.lock().unwrap();
-        state.revoked.extend(state.accepted.drain());
+        state.revoked_tokens.extend(state.accepted_tokens.drain());
     }
 
-    /// Returns the number of sessions that were begun.
-    pub(crate) fn sessions(&self) -> usize {
-        self.shared.state.lock().unwrap().sessions
+    /// Returns the number of sessions that were started.
+    pub(crate) fn session_count(&self) -> usize {
+        self.shared.state.lock().unwrap().session_count
     }
 
-    /// Returns the number of rejected tokens.
-    pub(crate) fn rejected(&self) -> usize {
-        self.shared.state.lock().unwrap().rejected
+    /// Returns the number of requests without a valid token.
+    pub(crate) fn rejection_count(&self) -> usize {
+        self.shared.state.lock().unwrap().rejections
     }
 }
 
@@ -115,58 +116,60 @@ impl Shared {
                 "resource": self.url, "authorization_servers": [self.issuer],
                 "scopes_supported": SCOPES.split(' ').collect::<Vec<_>>(),
             });
-            return response(200, "content-type", "application/json", document.to_string());
+            return response_with_header(200, "content-type", "application/json", document.to_string());
         }
         let claims = self.claims(&request).await;
         let Some(claims) = claims else {
             let metadata = self.url.join("/.well-known/oauth-protected-resource/mcp").unwrap();
             let challenge = format!("Bearer resource_metadata=\"{metadata}\", scope=\"orders:read\"");
-            return response(401, "www-authenticate", &challenge, String::new());
+            return response_with_header(401, "www-authenticate", &challenge, String::new());
         };
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let message: Value = serde_json::from_slice(&body).unwrap_or_default();
         if message["method"] == "initialize" {
-            self.state.lock().unwrap().sessions += 1;
+            self.state.lock().unwrap().session_count += 1;
         }
-        let required = match (&message["method"], &message["params"]["name"]) {
+        let required_scope = match (&message["method"], &message["params"]["name"]) {
             (Value::String(method), Value::String(name)) if method == "tools/call" && name == "cancel" => {
                 "orders:write"
             }
             _ => "orders:read",
         };
-        if !claims.scopes().iter().any(|scope| scope == required) {
-            let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{required}\"");
-            return response(403, "www-authenticate", &challenge, String::new());
+        if !claims.scopes().iter().any(|scope| scope == required_scope) {
+            let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{required_scope}\"");
+            return response_with_header(403, "www-authenticate", &challenge, String::new());
         }
         let mut request = Request::from_parts(head, Full::new(body));
         request.extensions_mut().insert(claims);
         self.service.handle(request).await
     }
 
-    /// Returns the claims of the token, if it is valid for this server.
+    /// Returns the claims of the token if it is valid for this server.
     async fn claims(&self, request: &Request<Incoming>) -> Option<Claims> {
         let token = request.headers().get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")?.to_owned();
         let claims = self.verifier.verify(&Secret::new(token.as_str())).await.ok();
         let state = &mut *self.state.lock().unwrap();
-        let claims = claims.filter(|_| !state.revoked.contains(&token));
+        let claims = claims.filter(|_| !state.revoked_tokens.contains(&token));
         if claims.is_some() {
-            state.accepted.insert(token);
+            state.accepted_tokens.insert(token);
         } else {
-            state.rejected += 1;
+            state.rejections += 1;
         }
         claims
     }
 }
 
-fn response(status: u16, name: &str, value: &str, body: String) -> Response<Body> {
+/// Returns a response with one header.
+fn response_with_header(status: u16, name: &str, value: &str, body: String) -> Response<Body> {
     Response::builder().status(status).header(name, value).body(Full::new(Bytes::from(body)).boxed()).unwrap()
 }
 
+/// The tools of the server.
 #[derive(Clone)]
-struct Handler;
+struct OrderTools;
 
-impl ServerHandler for Handler {
+impl ServerHandler for OrderTools {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder().enable_tools().build();
         ServerConfig::new(capabilities).with_server_info(Implementation::new("orders", "1"))
@@ -182,7 +185,7 @@ impl ServerHandler for Handler {
         Ok(ListToolsResult::with_all_items(tools.into()))
     }
 
-    /// Returns the subject of the token.
+    /// Returns the name of the tool and the subject of the token.
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
