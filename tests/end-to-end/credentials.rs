@@ -243,7 +243,7 @@ fn claims_of_an_unknown_token_are_not_invented() {
     }
     let text = machine.run(&[&variables[..], &unreachable_keys].concat(), &["user", "whoami", "--format", "table"]);
     assert!(
-        text.stdout.contains("access token, named by AIGNOSTICS_ACCESS_TOKEN (from the environment)"),
+        text.stdout.contains("access token, set by AIGNOSTICS_ACCESS_TOKEN (from the environment)"),
         "{}",
         text.stdout
     );

@@ -1,4 +1,4 @@
-//! Logins and machines at a provider that is not the platform's own, and the platform that trusts it.
+//! Users and machines that log in with an identity provider other than the platform's own, which the platform trusts.
 
 use serde_json::Value;
 use url::Url;
@@ -51,10 +51,15 @@ fn user_of_a_trusted_provider_is_accepted() {
     assert_eq!((&whoami["user"]["id"], &whoami["role"]), (&"auth0|emulator-2".into(), &"member".into()));
 }
 
-/// A machine whose platform trusts the provider, with the variables that describe the provider.
+/// Returns a machine with an emulator that trusts the provider, and the environment variables that describe the
+/// provider.
 #[cfg(target_os = "linux")]
-fn trusted_machine(provider: &Provider, sandbox: &Sandbox, clients: &[&str]) -> (Machine, Vec<(&'static str, String)>) {
-    let subjects: Vec<_> = clients.iter().map(|id| format!("{id:?} = \"auth0|emulator-2\"\n")).collect();
+fn trusted_machine(
+    provider: &Provider,
+    sandbox: &Sandbox,
+    client_ids: &[&str],
+) -> (Machine, Vec<(&'static str, String)>) {
+    let subjects: Vec<_> = client_ids.iter().map(|id| format!("{id:?} = \"auth0|emulator-2\"\n")).collect();
     let subjects = subjects.concat();
     let config = sandbox.path("config.toml");
     let trust = format!("[external_issuer]\naudience = \"{AUDIENCE}\"\n[external_issuer.subjects]\n{subjects}");
@@ -72,23 +77,24 @@ fn trusted_machine(provider: &Provider, sandbox: &Sandbox, clients: &[&str]) -> 
 
 #[cfg(target_os = "linux")]
 #[test]
-fn machines_authenticate_with_secret_key_and_certificate() {
-    const BASIC: &str = "machine: basic/1";
+fn machines_authenticate_with_a_secret_a_key_or_a_certificate() {
+    const BASIC_CLIENT: &str = "machine: basic/1";
     let Some(provider) = Provider::start() else { return };
-    let (sandbox, servers, clients) = (Sandbox::new(), Authority::new(), Authority::new());
-    provider.listen_for_mutual_tls(servers.sign("localhost"), &clients.issuer.pem());
-    let (machine, variables) = trusted_machine(&provider, &sandbox, &[BASIC, "machine-key", "machine-certificate"]);
+    let (sandbox, server_authority, client_authority) = (Sandbox::new(), Authority::new(), Authority::new());
+    provider.listen_for_mutual_tls(server_authority.sign("localhost"), &client_authority.issuer.pem());
+    let (machine, variables) =
+        trusted_machine(&provider, &sandbox, &[BASIC_CLIENT, "machine-key", "machine-certificate"]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let endpoints = runtime.block_on(auth_oauth::Endpoints::discover(&provider.http, &provider.issuer)).unwrap();
     let mutual_tls_url = endpoints.mtls.unwrap().token.unwrap().to_string();
 
     let secret = machine.write("secret", "odd: +/%&=~\"<\\ ?#", 0o600);
     let key = machine.write("key.pem", provider.machine_key.expose(), 0o600);
-    let (certificate, certificate_key) = clients.sign("machine.test");
+    let (certificate, certificate_key) = client_authority.sign("machine.test");
     let certificate_file = machine.write("both.pem", &format!("{certificate}{certificate_key}"), 0o600);
-    let roots = servers.file().display().to_string();
+    let roots = server_authority.file().display().to_string();
     let cases: [(&str, Vec<(&str, &str)>); 3] = [
-        (BASIC, vec![("AIGNOSTICS_CLIENT_SECRET_FILE", &secret)]),
+        (BASIC_CLIENT, vec![("AIGNOSTICS_CLIENT_SECRET_FILE", &secret)]),
         ("machine-key", vec![("AIGNOSTICS_CLIENT_KEY_FILE", &key), ("AIGNOSTICS_CLIENT_KEY_ID", "machine-1")]),
         (
             "machine-certificate",

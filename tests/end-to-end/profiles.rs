@@ -182,7 +182,7 @@ fn doctor_checks_the_configured_provider() {
             .unwrap_or_else(|| panic!("{name}: {doctor_findings:#?}"));
         finding["detail"].as_str().unwrap().to_owned()
     };
-    assert!(detail("credential").contains("token file, named by AIGNOSTICS_ACCESS_TOKEN_FILE (from the environment)"));
+    assert!(detail("credential").contains("token file, set by AIGNOSTICS_ACCESS_TOKEN_FILE (from the environment)"));
     assert!(detail("token file").contains("min left, after"));
     assert!(detail("access to the platform").contains("auth0|emulator-1"));
     assert!(detail("status page").starts_with("http://"));

@@ -4,7 +4,7 @@ use std::env;
 use std::fs::OpenOptions;
 use std::io::{Write, stderr};
 
-/// Returns true if the path contains a program with this name.
+/// Returns true if a folder in `PATH` contains a file with this name.
 pub(crate) fn has(program: &str) -> bool {
     let folders = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&folders).any(|folder| folder.join(program).is_file())
@@ -18,7 +18,7 @@ pub(crate) fn missing(requirement: &str, remedy: &str) {
 }
 
 fn report_line(requirement: &str, remedy: &str) -> String {
-    // In a separate process, the only test may run on the main thread.
+    // nextest runs each test in its own process, perhaps on the main thread, which is not named after the test.
     let test = env::var("NEXTEST_TEST_NAME").ok().or_else(|| std::thread::current().name().map(str::to_owned));
     format!("{}: needs {requirement}; {remedy}", test.as_deref().unwrap_or("a test"))
 }

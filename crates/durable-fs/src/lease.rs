@@ -11,7 +11,7 @@ use crate::{Error, regular};
 
 /// The interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
-/// The time after its last renewal at which a lease expires. It is measured with modification times that the file
+/// How long a lease remains valid after its last renewal. It is measured with modification times that the file
 /// server sets, because the clocks of the clients may differ.
 const LEASE_LIFETIME: Duration = Duration::from_secs(120);
 /// The maximum number of attempts to acquire a lease while other processes take over the same expired lease.
@@ -19,12 +19,13 @@ const MAX_ATTEMPTS: u32 = 4;
 /// The maximum length of a token, in bytes.
 const MAX_TOKEN_BYTES: u64 = 256;
 
-/// A lease, held until dropped. If its process is killed, the lease file remains until it expires.
+/// A lease, held until dropped. If its process is killed, the lease file remains. Another process can take over the
+/// lease when it has expired.
 #[derive(Debug)]
-pub(crate) struct Lease(Arc<HeldLease>);
+pub(crate) struct Lease(Arc<Claim>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct HeldLease {
+struct Claim {
     path: PathBuf,
     /// The content of the file: the process id and a random number.
     token: String,
@@ -41,14 +42,14 @@ impl Lease {
     /// Acquires a free or expired lease. Returns `None` if another process holds it.
     pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>, Error> {
         let random = RandomState::new().hash_one(path);
-        let held_lease = HeldLease { path: path.to_owned(), token: format!("{} {random:016x}", std::process::id()) };
+        let claim = Claim { path: path.to_owned(), token: format!("{} {random:016x}", std::process::id()) };
         for _ in 0..MAX_ATTEMPTS {
-            match held_lease.create() {
+            match claim.create() {
                 Ok(()) => {
-                    let held_lease = Arc::new(held_lease);
-                    let lease = Self(held_lease.clone());
+                    let claim = Arc::new(claim);
+                    let lease = Self(claim.clone());
                     // If the renewal cannot start, dropping `lease` removes the lease file.
-                    Renewals::add(held_lease).map_err(|error| Error::io("renew", path, error))?;
+                    Renewals::add(claim).map_err(|error| Error::io("renew", path, error))?;
                     return Ok(Some(lease));
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -56,12 +57,11 @@ impl Lease {
             }
             let examine_error = |error| Error::io("examine", path, error);
             let Some(observed_lease) = read_lease(path).map_err(examine_error)? else { continue };
-            let age =
-                held_lease.now().map_err(examine_error)?.duration_since(observed_lease.renewed).unwrap_or_default();
+            let age = claim.now().map_err(examine_error)?.duration_since(observed_lease.renewed).unwrap_or_default();
             if age <= LEASE_LIFETIME {
                 return Ok(None);
             }
-            held_lease.take_over(&observed_lease).map_err(examine_error)?;
+            claim.take_over(&observed_lease).map_err(examine_error)?;
         }
         Ok(None)
     }
@@ -82,7 +82,7 @@ impl Drop for Lease {
     }
 }
 
-impl HeldLease {
+impl Claim {
     fn create(&self) -> Result<(), Error> {
         let create_error = |error| Error::io("create", &self.path, error);
         let mut file = regular::create(OpenOptions::new().write(true).create_new(true), &self.path, 0o666, "create")?;
@@ -211,7 +211,7 @@ fn read_lease(path: &Path) -> io::Result<Option<ObservedLease>> {
 /// The leases of this process, which one thread renews.
 #[derive(Default)]
 struct Renewals {
-    leases: Vec<Arc<HeldLease>>,
+    leases: Vec<Arc<Claim>>,
     is_running: bool,
 }
 
@@ -223,18 +223,18 @@ impl Renewals {
         RENEWALS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(held_lease: Arc<HeldLease>) -> io::Result<()> {
+    fn add(claim: Arc<Claim>) -> io::Result<()> {
         let mut renewals = Self::lock();
         if !renewals.is_running {
             std::thread::Builder::new().name("leases".to_owned()).spawn(Self::run)?;
             renewals.is_running = true;
         }
-        renewals.leases.push(held_lease);
+        renewals.leases.push(claim);
         Ok(())
     }
 
-    fn remove(held_lease: &Arc<HeldLease>) {
-        Self::lock().leases.retain(|other| !Arc::ptr_eq(other, held_lease));
+    fn remove(claim: &Arc<Claim>) {
+        Self::lock().leases.retain(|other| !Arc::ptr_eq(other, claim));
         LEASES_CHANGED.notify_all();
     }
 
@@ -313,7 +313,7 @@ mod tests {
         age_file(&path, LEASE_LIFETIME + RENEWAL_INTERVAL);
         let observed_lease = read_lease(&path).unwrap().unwrap();
         lease.0.renew().unwrap();
-        let other = HeldLease { path: path.clone(), token: "7 other".to_owned() };
+        let other = Claim { path: path.clone(), token: "7 other".to_owned() };
         other.take_over(&observed_lease).unwrap();
         assert!(lease.is_held().unwrap());
         assert_eq!(file_names(folder.path()), ["lock.lease"]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use durable_fs::{AtomicFile, folder};
 
-/// The name of the folder with the state of this project, in the folder of a table.
+/// The name of the folder next to a table of slides in which the library keeps its state.
 pub(crate) const STATE_FOLDER: &str = ".aignostics";
 
 /// Replaces the content of `path` with `bytes`, atomically and durably. A symbolic link and the file mode are

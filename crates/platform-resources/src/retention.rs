@@ -2,8 +2,8 @@ use std::time::{Duration, SystemTime};
 
 use platform_api::models::{Run, RunOutput, RunState};
 
-/// The time for which the platform stores results. The documentation of the platform contradicts itself: the time
-/// starts at the start of the run, or at its end.
+/// How long the platform keeps results. Its documentation is inconsistent: one source counts from the start of the run,
+/// another from its end.
 pub const RESULTS_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Returns the earliest time at which the platform may delete the results of a run: 30 days after its submission.
@@ -44,11 +44,10 @@ impl Retention {
         }
     }
 
-    /// Returns true if the platform may delete the results of a run within `time` from `now`, and its latest deletion
-    /// time has not passed.
-    pub fn ends_within(run: &Run, now: SystemTime, time: Duration) -> bool {
+    /// Returns true if the results are at risk now or will be within `time`, and [`results_end`] has not passed.
+    pub fn is_at_risk_within(run: &Run, now: SystemTime, time: Duration) -> bool {
         let is_at_risk_by_then = results_safe_until(run).is_some_and(|safe_until| safe_until <= now + time);
-        is_at_risk_by_then && results_end(run).is_some_and(|end| now <= end)
+        is_at_risk_by_then && results_end(run).is_some_and(|end| now < end)
     }
 }
 
@@ -95,10 +94,11 @@ mod tests {
         assert_eq!(retention_at("2027-01-30T00:00:00Z"), Retention::SafeUntil(parse_time("2027-01-31T00:00:00Z")));
         assert_eq!(retention_at("2027-01-31T00:00:00Z"), Retention::AtRisk);
         assert_eq!(retention_at("2027-02-02T00:00:00Z"), Retention::Ended);
-        let ends_within_days = |days: u64| {
-            Retention::ends_within(&run, parse_time("2027-01-30T00:00:00Z"), Duration::from_secs(days * 24 * 60 * 60))
+        let is_at_risk_within = |now: &str, days: u64| {
+            Retention::is_at_risk_within(&run, parse_time(now), Duration::from_secs(days * 24 * 60 * 60))
         };
-        assert!(!ends_within_days(0) && ends_within_days(1));
+        assert!(!is_at_risk_within("2027-01-30T00:00:00Z", 0) && is_at_risk_within("2027-01-30T00:00:00Z", 1));
+        assert!(is_at_risk_within("2027-02-01T23:59:59Z", 1) && !is_at_risk_within("2027-02-02T00:00:00Z", 1));
     }
 
     #[test]

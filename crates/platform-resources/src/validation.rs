@@ -55,7 +55,10 @@ fn run_problems(submission: &RunSubmission, now: SystemTime) -> Vec<Problem> {
     let size =
         submission.callback_context.as_ref().map_or(0, |context| Value::Object(context.clone()).to_string().len());
     if size > MAX_CALLBACK_CONTEXT_BYTES {
-        add_problem("callback_context", format!("{size} bytes as JSON are more than {MAX_CALLBACK_CONTEXT_BYTES}"));
+        add_problem(
+            "callback_context",
+            format!("the JSON has {size} bytes; at most {MAX_CALLBACK_CONTEXT_BYTES} are allowed"),
+        );
     }
     if let Some(Scheduling { due_date, deadline, .. }) = &submission.scheduling {
         for (path, date) in [("scheduling/due_date", due_date), ("scheduling/deadline", deadline)] {
@@ -136,7 +139,7 @@ impl MetadataSchema {
     ///
     /// # Errors
     ///
-    /// The schema is not valid. The error is the reason.
+    /// The schema is invalid. The error states the reason.
     pub fn new(schema: &Value) -> Result<Self, String> {
         jsonschema::validator_for(schema).map(Self).map_err(|error| error.to_string())
     }
@@ -159,8 +162,9 @@ fn describe_error(error: &ValidationError<'_>) -> Vec<(String, String)> {
     vec![(error.instance_path().to_string(), error.to_string())]
 }
 
-/// Returns the rank of an alternative with these errors. The lowest rank is the best match. It consists of the number
-/// of errors, and the number of wrong constants among them, because constants usually distinguish alternatives.
+/// Ranks an alternative by its errors. The lowest rank is the best match. Fewer errors rank lower. Of two alternatives
+/// with equally many errors, the one with fewer wrong constants ranks lower, because constants usually distinguish
+/// alternatives.
 fn rank(errors: &[ValidationError<'static>]) -> (usize, usize) {
     let constants = errors.iter().filter(|error| matches!(error.kind(), ValidationErrorKind::Constant { .. }));
     (errors.len(), constants.count())
@@ -194,7 +198,7 @@ fn url_problem(url: &Secret, now: SystemTime) -> Option<String> {
     let text = url.expose();
     let length = text.chars().count();
     if length > MAX_URL_CHARS {
-        return Some(format!("{length} characters are more than {MAX_URL_CHARS}"));
+        return Some(format!("the URL has {length} characters; at most {MAX_URL_CHARS} are allowed"));
     }
     let Ok(url) = Url::parse(text) else { return Some("not an absolute URL".to_owned()) };
     if !matches!(url.scheme(), "https" | "gs") && !Authority::of(&url).is_confidential(true) {

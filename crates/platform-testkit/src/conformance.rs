@@ -62,13 +62,17 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
     let stored_token = cache.get(&key).await.expect("the cache responds");
     assert!(stored_token.is_some_and(|token| token == old), "a published token is in the cache with all its fields");
 
-    expect_adopted(second.acquire(&key, Some(&new)).await, &old, "a token other than the previous one is adopted");
+    expect_adopted(
+        second.acquire(&key, Some(&new)).await,
+        &old,
+        "acquire returns the stored token if it differs from `previous`",
+    );
     let guard = expect_acquired(second.acquire(&key, Some(&old)).await);
     assert!(
         guard.current().is_none_or(|current| *current == old),
         "current returns the stored token with all its fields"
     );
-    guard.discard(&new).await.expect("what is not stored can be discarded");
+    guard.discard(&new).await.expect("discarding a token that is not stored is not an error");
     let stored_token = cache.get(&key).await.expect("the cache responds");
     assert!(stored_token.is_some_and(|token| token == old), "discard deletes only the refused token");
     let guard = expect_acquired(second.acquire(&key, Some(&old)).await);
@@ -80,7 +84,7 @@ pub async fn refresh_lease(first: &dyn RefreshLease, second: &dyn RefreshLease, 
     let dropped_guard = expect_acquired(first.acquire(&key, Some(&new)).await);
     drop(dropped_guard);
     let guard = expect_acquired(second.acquire(&key, Some(&new)).await);
-    guard.discard(&new).await.expect("what is not stored can be discarded");
+    guard.discard(&new).await.expect("the stored token can be discarded");
     expect_acquired(first.acquire(&key, Some(&new)).await).publish(&new).await.expect("a token can be published");
     expect_acquired(second.acquire(&key, Some(&new)).await).release().await;
 
@@ -239,7 +243,9 @@ async fn clear_deletes_all_tokens(cache: &dyn AsyncTokenCache) {
 pub(crate) fn expect_acquired(outcome: Result<LeaseOutcome, TokenError>) -> Box<dyn LeaseGuard> {
     match outcome.expect("the lease responds") {
         LeaseOutcome::Acquired(guard) => guard,
-        other => panic!("the lease is free and the cache has no newer token, so that it is acquired: {other:?}"),
+        other => panic!(
+            "the lease is free and the cache has no newer token, so acquire must return the lease, not {other:?}"
+        ),
     }
 }
 

@@ -59,7 +59,7 @@ fn check_directories<R: Read + Seek>(tiff: &mut Tiff<R>, metadata: &mut VendorMe
     Ok(())
 }
 
-/// Rejects an image that is not gray, RGB or YCbCr with 8 or 16 bits.
+/// Rejects all images except gray, RGB and YCbCr images with 8 or 16 bits per sample.
 fn reject_unsupported(directory: &Directory) -> Result<(), ErrorKind> {
     match (directory.photometric, directory.bits) {
         (0..=2 | 6, 8 | 16) => Ok(()),
@@ -92,8 +92,8 @@ fn resolution<R: Read + Seek>(
             tags
         }
         StatedResolution::Found(resolution) => {
-            // Trestle writes its resolution into the same tags in another unit. In the standard units, the value of the
-            // tags is implausible, so it causes no warning.
+            // Trestle writes micrometers per pixel into the resolution tags. In the standard units, these values are
+            // implausible, so only plausible values cause a warning.
             if let Ok(StatedResolution::Found(tags)) = tags
                 && tags.plausibility() == Plausibility::Plausible
                 && !is_similar(tags.x, resolution.x)

@@ -1,4 +1,4 @@
-//! The model of the document: the parts that the generated code needs.
+//! The parts of the OpenAPI document that the generated code needs.
 
 use anyhow::{Context, Result, bail, ensure};
 use indexmap::IndexSet;
@@ -17,7 +17,7 @@ pub(crate) struct NamedType {
 }
 
 pub(crate) enum Shape {
-    /// A string with its own type.
+    /// A string for which a separate Rust type is generated.
     Text,
     /// One of these strings, or an unknown string of a newer server.
     Enum(Vec<String>),
@@ -81,7 +81,7 @@ pub(crate) struct Operation {
 pub(crate) enum Output {
     Json(FieldType),
     Redirect,
-    /// The response has no body.
+    /// The response has no body, or the document declares no type for it.
     Empty,
 }
 
@@ -128,7 +128,7 @@ impl Model {
         });
         let fields_of_operations = self.operations.iter_mut().map(|operation| &mut operation.path);
         for field in fields_of_types.chain(fields_of_operations).flatten().filter(|field| field.doc.is_empty()) {
-            let schema = field.ty.name().and_then(|name| document.components.schemas.get(&name));
+            let schema = field.ty.schema_name().and_then(|name| document.components.schemas.get(&name));
             field.doc = schema.and_then(|schema| schema.description.clone()).unwrap_or_default();
         }
     }
@@ -136,12 +136,12 @@ impl Model {
 
 /// Returns the names of all schemas that a value of one of `roots` can contain.
 fn reachable<'a>(document: &Document, roots: impl Iterator<Item = &'a FieldType>) -> IndexSet<String> {
-    let mut names: IndexSet<String> = roots.filter_map(FieldType::name).collect();
+    let mut names: IndexSet<String> = roots.filter_map(FieldType::schema_name).collect();
     let mut next = 0;
     while let Some(name) = names.get_index(next).cloned() {
         let properties = document.components.schemas.get(&name).and_then(|schema| schema.properties.as_ref());
         for schema in properties.into_iter().flat_map(|properties| properties.values()) {
-            names.extend(FieldType::of(schema).ok().as_ref().and_then(FieldType::name));
+            names.extend(FieldType::of(schema).ok().as_ref().and_then(FieldType::schema_name));
         }
         next += 1;
     }
@@ -171,7 +171,8 @@ impl Operation {
                 _ => bail!("unsupported {status} response"),
             }
         }
-        // If the document declares a redirect and a direct response, the platform sends the redirect.
+        // The last response is used. If the document declares a redirect after a direct response, the platform sends the
+        // redirect.
         let (success, output) = successes.pop().context("no successful response is declared")?;
         let body = operation.request_body.as_ref().map(|body| FieldType::of(&body.content.json.schema)).transpose()?;
         Ok(Self {
@@ -284,11 +285,11 @@ impl FieldType {
         }
     }
 
-    /// Returns the name of the schema, or of the schema that it is composed of.
-    fn name(&self) -> Option<String> {
+    /// Returns the name of the schema to which this type refers, directly or as its inner type.
+    fn schema_name(&self) -> Option<String> {
         match self {
             Self::Named(name) => Some(name.clone()),
-            Self::List(inner) | Self::Nullable(inner) | Self::Patch(inner) => inner.name(),
+            Self::List(inner) | Self::Nullable(inner) | Self::Patch(inner) => inner.schema_name(),
             _ => None,
         }
     }
@@ -296,23 +297,23 @@ impl FieldType {
 
 fn with_limits(description: Option<&str>, schema: &Schema) -> String {
     let mut sentences: Vec<String> = description.map(str::to_owned).into_iter().collect();
-    let mut limit = |text: String| sentences.push(text);
+    let mut add_sentence = |text: String| sentences.push(text);
     if let Some(min) = schema.min_items {
-        limit(format!("At least {min}."));
+        add_sentence(format!("At least {min}."));
     }
     match (schema.min_length, schema.max_length) {
-        (Some(min), Some(max)) => limit(format!("{min} to {max} characters.")),
-        (None, Some(max)) => limit(format!("At most {max} characters.")),
-        (Some(min), None) => limit(format!("At least {min} characters.")),
+        (Some(min), Some(max)) => add_sentence(format!("{min} to {max} characters.")),
+        (None, Some(max)) => add_sentence(format!("At most {max} characters.")),
+        (Some(min), None) => add_sentence(format!("At least {min} characters.")),
         (None, None) => {}
     }
     match (schema.minimum, schema.maximum) {
-        (Some(min), Some(max)) => limit(format!("{min} to {max}.")),
-        (Some(min), None) => limit(format!("At least {min}.")),
+        (Some(min), Some(max)) => add_sentence(format!("{min} to {max}.")),
+        (Some(min), None) => add_sentence(format!("At least {min}.")),
         _ => {}
     }
     if let Some(default) = schema.default {
-        limit(format!("Default: {default}."));
+        add_sentence(format!("Default: {default}."));
     }
     sentences.join(" ")
 }

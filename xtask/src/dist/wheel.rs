@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use super::{NAME, Release, checks};
 use crate::process::run_command;
 
-/// The script `aignostics`, which runs the program `aignostics-cli`. The program has another name, because the official
-/// SDK also installs a file `aignostics`.
+/// The script `aignostics`, which runs the program `aignostics-cli`. The program has its own name, so it remains
+/// available if the official SDK overwrites the script.
 const SCRIPT: &str = "#!/bin/sh\nexec \"$(dirname \"$(readlink -f \"$0\")\")/aignostics-cli\" \"$@\"\n";
 
 /// Creates the wheel, installs it alone and together with the official SDK, and runs the command.
@@ -48,7 +48,8 @@ pub(super) fn build(release: &Release<'_>) -> Result<PathBuf> {
         format!("Wheel-Version: 1.0\nGenerator: xtask\nRoot-Is-Purelib: false\nTag: py3-none-{tags}\n"),
     )?;
     let python = python().context(
-        "Python with the package `wheel` is not installed: install tests/peers/dist/requirements.txt in AIGNOSTICS_TEST_TOOLS",
+        "there is no Python for packing the wheel: create a virtual environment `dist` in the folder AIGNOSTICS_TEST_TOOLS \
+         (default: ~/.cache/aignostics-test-tools), and install tests/peers/dist/requirements.txt in it",
     )?;
     let mut pack = Command::new(&python);
     pack.args(["-m", "wheel", "pack", "--dest-dir"]).arg(&release.output).arg(&folder);
@@ -70,7 +71,7 @@ fn find(folder: &Path, prefix: &str, tag: &str) -> Result<PathBuf> {
     anyhow::bail!("there is no wheel for {tag} in {}", folder.display())
 }
 
-/// Returns the Python of the test tools that packs wheels.
+/// Returns the Python interpreter of the packaging tools, if it is installed.
 pub(crate) fn python() -> Option<PathBuf> {
     let configured = env::var_os("AIGNOSTICS_TEST_TOOLS").map(PathBuf::from);
     let tools = configured.or_else(|| Some(env::home_dir()?.join(".cache/aignostics-test-tools")))?;

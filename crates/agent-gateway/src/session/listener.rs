@@ -45,7 +45,7 @@ impl Listener {
         Self { key, tool_cache: Arc::downgrade(tool_cache), send_lock: Mutex::default(), listeners: Arc::default() }
     }
 
-    /// Returns the invalidation for a change of the tool list.
+    /// Returns the invalidation to apply when the tool list of the server changes.
     pub(super) fn invalidation(&self) -> Invalidation {
         Invalidation { key: self.key.clone(), tool_cache: self.tool_cache.clone() }
     }

@@ -27,9 +27,9 @@ const PORT_VARIABLE: &str = "AGENT_GATEWAY_TEST_CLIENT";
 const CASE_VARIABLE: &str = "AGENT_GATEWAY_TEST_CASE";
 /// The maximum peak memory of the client, in KiB.
 const MAX_MEMORY: u64 = 64 * 1024;
-/// The time limit of a list and of a call. Only cases without a complete response reach it.
+/// The time limit for listing tools or agents, and for a call. Only cases without a complete response reach it.
 const TIMEOUT: Duration = Duration::from_secs(8);
-/// The time limit of a list with many pages, on a busy machine.
+/// The time limit for listing many pages. It is long enough for a busy machine.
 const LONG_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Starts this test again as the client of the servers at `port`. Returns the line of JSON that it prints.
@@ -55,7 +55,8 @@ fn run_as_client(future: impl Future<Output = Value>) {
     println!("RESULT {}", json!({ "result": result, "peak": peak_memory() }));
 }
 
-/// Returns the peak memory of this process, in KiB. Pages of the binary do not count: it contains all tests.
+/// Returns the peak memory of this process, in KiB. Pages mapped from files do not count, because the
+/// test binary is large: it contains all tests.
 fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let kib = |name: &str| -> u64 {
@@ -80,7 +81,7 @@ fn gateway(port: u16, case: &str, timeout: Duration) -> Gateway {
 
 /// Describes an error, which must name the server of the case.
 fn describe_gateway_error(case: &str, error: &GatewayError) -> Value {
-    describe_error(case, error, error.server().is_some_and(|server| server.ord_id() == case))
+    describe_error(case, error, error.server().is_some_and(|server| server.id() == case))
 }
 
 /// Describes an error: its text, whether the error and its text name the case, and whether the text is short and
@@ -117,7 +118,7 @@ fn hostile_servers_cause_typed_errors_in_little_memory() {
     LazyLock::force(&cases::GZIP_BOMB);
     let port = server::start(cases::reply);
     let run_cases =
-        |cases: &[&str]| cases.iter().for_each(|case| assert_typed_errors(case, &run_client(TEST, port, case)));
+        |cases: &[&str]| cases.iter().for_each(|case| assert_case_passed(case, &run_client(TEST, port, case)));
     std::thread::scope(|scope| {
         for cases in CASES.chunks(CASES.len().div_ceil(4)) {
             scope.spawn(|| run_cases(cases));
@@ -157,7 +158,7 @@ fn hostile_cards_cause_typed_errors_in_little_memory() {
     LazyLock::force(&cases::GZIP_BOMB);
     let port = server::start(cards::reply);
     let run_cases =
-        |cases: &[&str]| cases.iter().for_each(|case| assert_typed_errors(case, &run_client(TEST, port, case)));
+        |cases: &[&str]| cases.iter().for_each(|case| assert_case_passed(case, &run_client(TEST, port, case)));
     std::thread::scope(|scope| {
         for cases in cards::CASES.chunks(cards::CASES.len().div_ceil(4)) {
             scope.spawn(|| run_cases(cases));
@@ -166,7 +167,7 @@ fn hostile_cards_cause_typed_errors_in_little_memory() {
 }
 
 /// Asserts that a case ended with errors that name the server, and did not need too much memory.
-fn assert_typed_errors(case: &str, result: &Value) {
+fn assert_case_passed(case: &str, result: &Value) {
     let errors = result["result"].as_array().unwrap();
     assert!(!errors.is_empty(), "{case}: no error");
     for error in errors {

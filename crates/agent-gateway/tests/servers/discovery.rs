@@ -26,7 +26,7 @@ async fn unavailable_server_is_reported_and_others_are_listed() {
     let http = HttpClient::builder().with_root_certificates(test_bed.server_authority.file());
     let gateway = Gateway::builder(test_bed.binding(), servers.clone()).with_http(http).build();
     let reachable_servers: Vec<_> = SERVERS.into_iter().filter(|name| *name != "people").collect();
-    // Each server delays its response until all have a request, so sequential requests would fail.
+    // Each server delays its response until all have received a request, so sequential requests would time out.
     test_bed.mcp.wait_together(reachable_servers.len());
 
     let listing = gateway.list_tools(&Principal::System, &ToolFilter::new()).await.unwrap();
@@ -85,7 +85,7 @@ async fn filter_skips_unwanted_servers_and_tools() {
 
     let unknown = ToolFilter::new().with_ord_id("stocks");
     let error = gateway.list_tools(&Principal::System, &unknown).await.unwrap_err();
-    assert!(error.to_string().contains("`stocks`"), "an empty list would hide the error: {error}");
+    assert!(error.to_string().contains("`stocks`"), "the error does not name the unknown id: {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,8 @@ impl From<Outcome> for AttemptOutput {
 
 /// An attempt to obtain a token for all waiting callers.
 ///
-/// Callers always receive an outcome. It is an error if the attempt panics, is canceled, or its runtime is shut down.
+/// Callers always receive an outcome. If the attempt panics or is canceled, or its runtime is shut down, the outcome is
+/// an error.
 pub(super) struct Attempt {
     inner: Arc<Inner>,
     key: TokenKey,
@@ -52,8 +53,8 @@ pub(super) struct Attempt {
     /// The version of the provider's credential at the start of the attempt. A refusal applies only to this version.
     credential_version: u64,
     progress: Sender<Progress>,
-    /// A reference that marks the slot of the key as busy until the attempt ends, so that the slot remembers rejections
-    /// until then, even after a clear. The attempt may have read a token that is rejected later.
+    /// Keeps the slot of the key busy until the attempt ends. A busy slot remembers rejections, even after a clear,
+    /// because the attempt may have read a token that is rejected later.
     busy_mark: Option<Arc<WriteLock>>,
     is_announced: bool,
 }
@@ -90,8 +91,8 @@ impl Attempt {
         let inner = self.inner.clone();
         let attempt = self;
         let owner = (inner.owner_id, &inner.is_closed);
-        // The section is opened before the task starts, so that a source that is dropped in between cancels the attempt
-        // or waits for it.
+        // The section is opened before the task starts. If the source is dropped before the task runs, it can therefore
+        // cancel the attempt or wait for it.
         let section = Section::new((!inner.provider.needs_caller_runtime()).then_some(owner));
         let task = async move {
             let attempt_section = section.clone();
@@ -118,13 +119,13 @@ impl Attempt {
         let unpublished = self.inner.flights.with_slot(&self.key, |slot, _| slot.unpublished.clone());
         if let Some(unpublished) = unpublished {
             let mut held_lease = unpublished.lock().await;
-            if !held_lease.is_done {
+            if !held_lease.is_settled {
                 return self.replace_unpublished(section, &unpublished, &mut held_lease).await.into();
             }
         }
         let cached = self.inner.read_cache(&self.key, self.epoch).await;
         if let Some(token) = cached.as_ref().filter(|token| self.is_replacement(token)) {
-            self.inner.mark_cached(&self.key, token, self.epoch);
+            self.inner.record_cached_token(&self.key, token, self.epoch);
             return Ok(token.clone()).into();
         }
         // After a clear or an invalidation, the previous token is not used, because the user may have logged out, or
@@ -150,13 +151,13 @@ impl Attempt {
                 unpublished.replace(token.clone());
                 let guard = held_lease.guard.as_mut();
                 let store_result = self.inner.store(&self.key, self.epoch, (&token, None), guard).await;
-                held_lease.is_done = store_result.is_ok();
+                held_lease.is_settled = store_result.is_ok();
                 self.require_usable(token)
             }
             Err(error) => {
                 let error = self.record_refusal(error, Some(&previous));
                 if error.is_grant_refused() {
-                    held_lease.is_done = true;
+                    held_lease.is_settled = true;
                     self.delete_refused_token(held_lease.guard.take(), &previous).await;
                 }
                 Err(error)
@@ -175,7 +176,7 @@ impl Attempt {
         let previous = previous.map(|token| if is_refused(&token) { token.without_refresh_token() } else { token });
         let previous = previous.map(|token| self.without_refused_refresh_token(&token));
         let has_no_refresh_token = previous.as_ref().is_none_or(|token| token.refresh_token().is_none());
-        let initial_token = self.initial_token().filter(|_| has_no_refresh_token);
+        let initial_token = self.initial_credential_token().filter(|_| has_no_refresh_token);
         if initial_token.as_ref().is_some_and(|token| is_refused(token) || self.is_refused(token)) {
             release(guard).await;
             return Err(TokenError::refused("the identity provider has already refused the refresh token")).into();
@@ -211,7 +212,7 @@ impl Attempt {
         let store_result = self.inner.store(&self.key, self.epoch, (&token, previous.as_ref()), guard.as_mut()).await;
         let unpublished = match store_result {
             Ok(()) => {
-                // `publish` releases the lease. After a clear it was not called, so the lease is still held.
+                // `LeaseGuard::publish` releases the lease. After a clear, `store` does not call it.
                 release(guard.filter(|_| self.is_source_cleared())).await;
                 None
             }
@@ -231,7 +232,7 @@ impl Attempt {
     /// Acquires the lease of the source, if it has one, or returns the token that another process has obtained.
     async fn acquire_lease(&self, mut previous: Option<AccessToken>) -> Result<Role, TokenError> {
         let Some(lease) = &self.inner.lease else { return Ok(Role::Leader { guard: None, previous }) };
-        let (needs_lease, initial_token) = (self.inner.provider.needs_lease(), self.initial_token());
+        let (needs_lease, initial_token) = (self.inner.provider.needs_lease(), self.initial_credential_token());
         // Another process may have stored a token that cannot be used here. The second iteration passes that token as
         // the previous one, so that the lease does not return it again.
         for _ in 0..2 {
@@ -241,7 +242,7 @@ impl Attempt {
             }
             match self.inner.health.observe(lease_outcome) {
                 Some(LeaseOutcome::AlreadyRefreshed(token)) if self.is_replacement(&token) => {
-                    self.inner.mark_cached(&self.key, &token, self.epoch);
+                    self.inner.record_cached_token(&self.key, &token, self.epoch);
                     self.inner.keep_copy(&self.key, &token, self.epoch);
                     return Ok(Role::Follower(token));
                 }
@@ -298,14 +299,15 @@ impl Attempt {
             Err(error) if token.refresh_token().is_some() => token.with_unverified(error.to_string(), now, true),
             result => result?,
         };
-        let was_rejected = self.inner.flights.with_slot(&self.key, |slot, _| slot.flight.reject_if_known(&token));
+        let was_rejected =
+            self.inner.flights.with_slot(&self.key, |slot, _| slot.flight.reject_again_if_rejected_before(&token));
         // A rejected access token is an error. If it has a refresh token, the refresh token is stored first, and
         // `require_usable` returns the error afterwards.
         if was_rejected && token.refresh_token().is_none() { Err(TokenError::rejected_again()) } else { Ok(token) }
     }
 
-    /// Verifies a token that was stored unverified. Returns `None` if a new token must be obtained: `token` was already
-    /// verified and must be replaced, or it fails verification.
+    /// Verifies a token that was stored unverified. Returns `None` if a new token must be obtained: `token` is not marked
+    /// as unverified, it has expired, or it fails verification.
     ///
     /// # Errors
     ///

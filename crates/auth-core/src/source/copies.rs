@@ -62,10 +62,10 @@ impl Inner {
     }
 
     /// Records that the cache contains `token`, unless the source was cleared or invalidated since `epoch`.
-    pub(super) fn mark_cached(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
+    pub(super) fn record_cached_token(&self, key: &TokenKey, token: &AccessToken, epoch: Epoch) {
         self.flights.with_slot(key, |slot, current_epoch| {
             if current_epoch == epoch {
-                slot.flight.mark_cached(token);
+                slot.flight.record_cached_token(token);
             }
         });
     }

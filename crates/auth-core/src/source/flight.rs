@@ -216,7 +216,7 @@ impl Flight {
 
     /// Returns true if `token`, which the provider has just returned, was rejected before. Such a token must not be
     /// served, and is marked as rejected again.
-    pub(crate) fn reject_if_known(&mut self, token: &AccessToken) -> bool {
+    pub(crate) fn reject_again_if_rejected_before(&mut self, token: &AccessToken) -> bool {
         let was_rejected = self.was_rejected(token);
         if was_rejected && !self.is_rejected(token) {
             let token = token.clone();
@@ -252,7 +252,7 @@ impl Flight {
     }
 
     /// Records that the cache contains `token`, and therefore no other token under this key.
-    pub(crate) fn mark_cached(&mut self, token: &AccessToken) {
+    pub(crate) fn record_cached_token(&mut self, token: &AccessToken) {
         for rejected in self.rejected_tokens.iter_mut().filter(|rejected| !rejected.token.is_same(token)) {
             rejected.is_uncached = true;
         }

@@ -40,7 +40,7 @@ impl Inner {
             };
             let store_error = store_result.as_ref().err().cloned();
             if self.health.observe(store_result).is_some() {
-                self.mark_cached(key, token, epoch);
+                self.record_cached_token(key, token, epoch);
             }
             if let Some(error) = store_error {
                 self.keep_copy(key, token, epoch);
@@ -84,13 +84,13 @@ impl Inner {
             self.sleep(STORE_BACKOFF.pause(failures, fastrand::f64())).await;
             failures = failures.saturating_add(1);
             let mut held_lease = unpublished.lock().await;
-            if held_lease.is_done {
+            if held_lease.is_settled {
                 break;
             }
             let token = unpublished.token();
             match self.store(&key, epoch, (&token, None), held_lease.guard.as_mut()).await {
                 Ok(()) => {
-                    held_lease.is_done = true;
+                    held_lease.is_settled = true;
                     let is_cleared = self.flights.epoch().is_cleared_since(epoch);
                     if let Some(guard) = held_lease.guard.take().filter(|_| is_cleared) {
                         guard.release().await;
@@ -119,7 +119,7 @@ impl Drop for PublicationGuard {
         });
         // If an attempt holds the lock, it is replacing the token, and releases the lease itself.
         if let Some(mut held_lease) = unpublished.try_lock() {
-            held_lease.is_done = true;
+            held_lease.is_settled = true;
             held_lease.guard = None;
         }
         inner.remove_if_idle(key);

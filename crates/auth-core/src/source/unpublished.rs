@@ -19,12 +19,12 @@ pub(crate) struct UnpublishedToken {
 pub(super) struct HeldLease {
     pub(super) guard: Option<Box<dyn LeaseGuard>>,
     /// True once the token was stored or discarded.
-    pub(super) is_done: bool,
+    pub(super) is_settled: bool,
 }
 
 impl UnpublishedToken {
     pub(super) fn new(token: AccessToken, guard: Option<Box<dyn LeaseGuard>>) -> Self {
-        Self { token: StdMutex::new(token), lease: Mutex::new(HeldLease { guard, is_done: false }) }
+        Self { token: StdMutex::new(token), lease: Mutex::new(HeldLease { guard, is_settled: false }) }
     }
 
     pub(crate) fn token(&self) -> AccessToken {

@@ -9,10 +9,11 @@ use url::Url;
 use super::circuit::Circuit;
 use super::event::{Observer, RetryEvent};
 
-/// At this number of hosts, adding another one first removes those that no request is using.
+/// If there are this many hosts, the hosts that no request is using are removed before another host is added.
 const CLEANUP_THRESHOLD: usize = 256;
 
-/// Circuit breakers, one for each host. Clones, and all clients that are built with them, share the circuit breakers.
+/// Circuit breakers, one for each host. A clone shares the circuit breakers of the original, and so do all clients that
+/// are built with either.
 #[derive(Clone, Default)]
 pub struct Hosts(Arc<Inner>);
 

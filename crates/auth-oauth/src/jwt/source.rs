@@ -1,14 +1,14 @@
-//! Fetching of the issuer's keys, with one request for all callers that need them.
+//! Fetches the keys of the issuer, with one request for all callers that need them at the same time.
 //!
 //! Difficult cases:
 //! - **A caller's future is dropped.** A fetch runs in a separate task, so it continues without the caller.
-//! - **Many callers need keys at the same time.** A caller looks for a fetch in flight and starts one under the same
-//!   lock, so only one fetch is started.
-//! - **The runtime of a fetch is shut down, or the fetch panics.** The channel is closed without an outcome. A waiting
-//!   caller then starts another fetch on its own runtime. If no caller waits, the next caller with stale keys starts
-//!   it.
+//! - **Many callers need keys at the same time.** A caller checks for a fetch in flight and, if there is none,
+//!   starts one under the same lock. Two callers therefore never both start a fetch.
+//! - **The runtime of a fetch is shut down, or the fetch panics.** The channel is closed without an outcome. A
+//!   caller that joined the fetch then starts another one on its own runtime; the caller that started it fails. If no
+//!   caller is waiting, the next caller that needs a fetch starts one.
 //! - **The runtime of a fetch is not polled**, because its only thread does other work. After [`MAX_FETCH_AGE`], the
-//!   fetch no longer counts as in flight, and a caller that waits for it starts another one.
+//!   fetch no longer counts as in flight, and a caller that joined it starts another one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -53,8 +53,8 @@ struct Fetch {
 }
 
 impl State {
-    /// Returns the receiver for the fetch in flight, if there is one. A completed fetch has an outcome, and the channel
-    /// of a lost fetch is closed.
+    /// Returns the receiver for the fetch in flight, if there is one. A fetch is no longer in flight if it has an outcome, if
+    /// its task ended without one (the channel is closed), or after [`MAX_FETCH_AGE`].
     fn in_flight(&self) -> Option<Receiver<Option<FetchOutcome>>> {
         let fetch = self.fetch.as_ref().filter(|fetch| fetch.started_at.elapsed() < MAX_FETCH_AGE)?;
         let is_open = fetch.outcome.has_changed().is_ok() && fetch.outcome.borrow().is_none();
@@ -96,7 +96,7 @@ impl KeySource {
         if let Some(key) = keys.find(kid, algorithm) {
             return Ok(Some(key));
         }
-        Ok(self.search_unknown_key(&keys, has_waited, policy).await?.find(kid, algorithm))
+        Ok(self.keys_for_unknown_key(&keys, has_waited, policy).await?.find(kid, algorithm))
     }
 
     /// Returns the keys of the issuer, and true if the caller has waited for a fetch.
@@ -119,8 +119,9 @@ impl KeySource {
         }
     }
 
-    /// Returns the keys to search for a key that `known_keys` does not contain. They may be `known_keys` again.
-    async fn search_unknown_key(
+    /// Returns the key set in which to look for a key that is not in `known_keys`: a newer set or, if no fetch is due,
+    /// `known_keys` itself.
+    async fn keys_for_unknown_key(
         self: &Arc<Self>,
         known_keys: &Arc<KeySet>,
         has_waited: bool,

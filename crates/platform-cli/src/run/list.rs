@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     // The platform has no filters for `state`, `expiring` and `not_downloaded`.
     let is_selected = move |run: &Run| {
         state.as_ref().is_none_or(|state| run.state == *state)
-            && expiring.is_none_or(|time| Retention::ends_within(run, now, time))
+            && expiring.is_none_or(|time| Retention::is_at_risk_within(run, now, time))
     };
     let runs = runs.try_filter(move |run| ready(is_selected(run)));
     let runs = runs.map_err(CliError::from).try_filter_map(|run| async {

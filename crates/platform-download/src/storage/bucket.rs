@@ -331,7 +331,7 @@ async fn read_document(response: Response) -> Result<(Document, ObjectHeaders), 
     let generation = response.header("x-goog-generation").map(str::to_owned);
     let headers = ObjectHeaders { crc32c: storage_checksum(&response), generation };
     let body = response.bytes(MAX_RESPONSE_BYTES).await.map_err(BucketError::http)?;
-    match Document::read(&body).map_err(BucketError::document)? {
+    match Document::read(&body).map_err(BucketError::malformed)? {
         Document::Error(error) => Err(BucketError::refused(ErrorResponse::with_status_200(&error.code))),
         document => Ok((document, headers)),
     }

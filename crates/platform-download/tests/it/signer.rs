@@ -37,7 +37,7 @@ async fn signed_url_works_for_any_object_name() {
 }
 
 #[tokio::test]
-async fn signed_url_is_valid_for_its_object_and_lifetime() {
+async fn signed_url_is_valid_only_for_its_method_and_lifetime() {
     let storage = Storage::start().await;
     let signer = storage.service_account().await;
     let object = object("slide");

@@ -212,7 +212,7 @@ async fn faults_of_the_source_repeat_at_most_the_affected_parts() {
 async fn journal_of_a_complete_object_is_removed() {
     let lab = Lab::start().await;
     lab.interrupt_after(1).await;
-    let [journal] = &lab.journal_files()[..] else { panic!("one journal") };
+    let [journal] = &lab.journal_files()[..] else { panic!("expected exactly one journal") };
     let text = fs::read(journal).unwrap();
     lab.fetch().await.unwrap();
     // Simulates a process that was killed between the completion of the upload and the removal of the journal.
@@ -220,7 +220,7 @@ async fn journal_of_a_complete_object_is_removed() {
     lab.storage.control.clear_journal().await.unwrap();
     assert!(lab.fetch().await.unwrap().already_present);
     assert_eq!((lab.journal_files(), lab.ranges().await), (vec![], vec![]));
-    // Simulates that the object was deleted, and that the store does not know the recorded upload.
+    // Now the object is missing, and the journal names an upload that the storage does not know.
     fs::write(journal, journal_of_unknown_upload()).unwrap();
     lab.storage.bucket.delete([KEY]).await;
     lab.fetch().await.unwrap();

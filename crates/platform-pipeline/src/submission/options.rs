@@ -56,7 +56,9 @@ impl RunOptions {
             serde_json::from_str(text).map_err(|error| Error::input(format!("expected a JSON object: {error}")))?;
         let size = JsonValue::Object(context.clone()).to_string().len();
         if size > MAX_CALLBACK_CONTEXT_BYTES {
-            return Err(Error::input(format!("{size} bytes of JSON are more than {MAX_CALLBACK_CONTEXT_BYTES}")));
+            return Err(Error::input(format!(
+                "the JSON has {size} bytes; at most {MAX_CALLBACK_CONTEXT_BYTES} are allowed"
+            )));
         }
         Ok(context)
     }

@@ -36,7 +36,7 @@ pub struct CredentialSettings {
     pub name: Option<String>,
     /// The level of this setting.
     pub level: SettingSource,
-    /// True if processes share the tokens of a command (`TOKEN_CACHE`). Tokens from a token exchange or client
+    /// True if processes share the tokens of a token command (`TOKEN_CACHE`). Tokens from a token exchange or client
     /// credentials are always shared.
     pub token_cache: bool,
     /// The environment variables whose values select the principal of a token command (`TOKEN_COMMAND_CACHE_ENV`,
@@ -110,8 +110,8 @@ impl fmt::Display for CredentialSettings {
         formatter.write_str(self.source.kind())?;
         match (&self.name, &self.level) {
             (None, _) => formatter.write_str(", because no other credential is set"),
-            (Some(name), SettingSource::Flag) => write!(formatter, ", named by {name}"),
-            (Some(name), level) => write!(formatter, ", named by {name} (from {level})"),
+            (Some(name), SettingSource::Flag) => write!(formatter, ", set by {name}"),
+            (Some(name), level) => write!(formatter, ", set by {name} (from {level})"),
         }
     }
 }
@@ -171,7 +171,7 @@ fn read_source(level: &mut Level<'_>, setting: &str) -> Option<CredentialSource>
     }
 }
 
-/// Returns true if processes share the tokens of a command.
+/// Returns true if processes share the tokens of a token command.
 fn shares_tokens(reader: &mut Reader, level: &SettingSource) -> bool {
     match command_option(reader, level, "TOKEN_CACHE") {
         None => false,
@@ -186,9 +186,9 @@ fn shares_tokens(reader: &mut Reader, level: &SettingSource) -> bool {
     }
 }
 
-/// Returns an option of the token command that `level` sets. Lower levels are not used, because they belong to another
-/// command. If a flag sets the command, the environment may also set its options, because the environment contains the
-/// default of the flag `--token-cache`.
+/// Returns an option of a token command. `level` is the level that sets the command. The option is read from this level
+/// and the levels above it, because lower levels may belong to another command. If a flag sets the command, the
+/// environment is read, too, because `AIGNOSTICS_TOKEN_CACHE` is the default of `--token-cache`.
 fn command_option(reader: &Reader, level: &SettingSource, name: &str) -> Option<(SettingSource, String)> {
     let levels = reader.levels();
     let is_command_level = |candidate: &SettingSource| candidate == level && *candidate != SettingSource::Flag;
@@ -212,7 +212,7 @@ fn choose_setting(reader: &mut Reader) -> Option<(&'static str, SettingSource)> 
             reader.record_problem(
                 first,
                 level.clone(),
-                format!("and {second_name} both name a credential: remove one of {first_name} and {second_name}"),
+                format!("and {second_name} both set a credential: remove either {first_name} or {second_name}"),
             );
         }
         if let Some((_, name)) = credential_settings.first() {

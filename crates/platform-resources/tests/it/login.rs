@@ -140,7 +140,7 @@ async fn revoked_token_is_replaced_once_for_all_requests() {
     assert_eq!(
         response_statuses(&emulator, Server::Identity, "/oauth/token").await,
         [200, 200],
-        "one for the login, one for all"
+        "one request for the first token, and one for its replacement, which all calls share"
     );
     let statuses = response_statuses(&emulator, Server::Api, "/api/v1/me").await;
     assert_eq!(statuses.iter().filter(|&&status| status == 200).count(), 17, "{statuses:?}");

@@ -11,12 +11,12 @@ const ADDRESS: &str = "PLATFORM_RESOURCES_TEST_REDIS";
 /// The encryption key: 32 bytes in base64.
 const SEALING_KEY: &str = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=";
 
-/// Builds the token source of one lab. If `ADDRESS` is set, its tokens are stored in a separate namespace of Redis;
+/// Builds the token source of one test environment ([`Lab`](crate::lab::Lab)). If `ADDRESS` is set, its tokens are stored in a separate namespace of Redis;
 /// otherwise in memory.
 pub(crate) async fn build_token_source(source: TokenSourceBuilder) -> TokenSource {
-    static LABS: AtomicU32 = AtomicU32::new(0);
+    static NEXT_LAB: AtomicU32 = AtomicU32::new(0);
     let Ok(address) = std::env::var(ADDRESS) else { return source.build().unwrap() };
-    let cache = Arc::new(cache(&address, &format!("lab-{}", LABS.fetch_add(1, Ordering::SeqCst))).await);
+    let cache = Arc::new(cache(&address, &format!("lab-{}", NEXT_LAB.fetch_add(1, Ordering::SeqCst))).await);
     source.with_cache(cache.clone()).with_lease(cache).build().unwrap()
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn cache(address: &str, namespace: &str) -> RedisTokenCache {
 fn tests_also_pass_with_tokens_in_redis() {
     let Some(redis) = crate::redis_server::Redis::start() else { return };
     let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
-    // Modules that do not use the token cache or start Redis themselves are skipped.
+    // Modules that do not use the token cache are skipped, and modules that need a Redis of their own.
     let skipped_modules = ["redis::", "building::", "faults::", "keys::", "principals::", "retries::", "settings::"]
         .map(|module| ["--skip", module]);
     tests.args(skipped_modules.as_flattened()).env(ADDRESS, redis.url().as_str());

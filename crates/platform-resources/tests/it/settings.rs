@@ -313,7 +313,7 @@ fn highest_level_with_a_credential_decides() {
     let error =
         builder_with(&[("AIGNOSTICS_ACCESS_TOKEN", "canary"), ("AIGNOSTICS_TOKEN_COMMAND", "b")]).build().unwrap_err();
     let message = format!("{error} {error:?}");
-    assert!(message.contains("remove one of AIGNOSTICS_ACCESS_TOKEN and AIGNOSTICS_TOKEN_COMMAND"), "{message}");
+    assert!(message.contains("remove either AIGNOSTICS_ACCESS_TOKEN or AIGNOSTICS_TOKEN_COMMAND"), "{message}");
     assert!(!message.contains("canary"), "{message}");
 }
 

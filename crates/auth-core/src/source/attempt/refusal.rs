@@ -8,7 +8,7 @@ use crate::{AccessToken, LeaseGuard, Secret, TokenError};
 impl Attempt {
     /// Returns an expired token whose refresh token is the provider's own single-use credential, or `None` if the
     /// provider has none.
-    pub(super) fn initial_token(&self) -> Option<AccessToken> {
+    pub(super) fn initial_credential_token(&self) -> Option<AccessToken> {
         let token = AccessToken::new(Secret::new("none")).ok()?;
         Some(
             token.with_expires_at(SystemTime::UNIX_EPOCH).with_refresh_token(self.inner.provider.initial_credential()?),

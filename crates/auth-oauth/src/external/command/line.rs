@@ -13,7 +13,7 @@ use crate::external::error::{CredentialError, Origin};
 ///
 /// # Errors
 ///
-/// A quotation mark is not closed, the JSON is not an array of strings, the program is missing, or a word contains a
+/// A quotation mark is not closed, the text ends with a backslash, the JSON is not an array of strings, the program is missing, or a word contains a
 /// NUL character.
 pub fn command_line(text: &str) -> Result<Vec<String>, CredentialError> {
     let origin = Origin::new("token command", "setting");
@@ -22,11 +22,15 @@ pub fn command_line(text: &str) -> Result<Vec<String>, CredentialError> {
             origin.unusable("it is not a JSON array of strings", r#"write it like ["program", "argument"]"#)
         })?
     } else {
-        shlex::split(text)
-            .ok_or_else(|| origin.unusable("a quotation mark is not closed", "close it, or use a JSON array"))?
+        shlex::split(text).ok_or_else(|| {
+            origin.unusable("a quotation mark is not closed, or it ends with a backslash", "use a JSON array")
+        })?
     };
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err(origin.unusable("it contains a NUL character", "remove the character"));
+    }
     match words.first() {
-        Some(program) if !program.is_empty() && !words.iter().any(|word| word.contains('\0')) => Ok(words),
+        Some(program) if !program.is_empty() => Ok(words),
         _ => Err(origin.unusable("it contains no program", "enter a program and its arguments")),
     }
 }

@@ -29,7 +29,7 @@ enum Kind {
     #[error("{0}")]
     Refused(ErrorResponse),
     #[error("unexpected response")]
-    Document,
+    Malformed,
     #[error(
         "`*` matches any text in a name, `**/` any folders, `[…]` and `{{…}}` alternatives; `\\` escapes the next character"
     )]
@@ -53,8 +53,8 @@ impl BucketError {
         Self::new(Kind::Refused(response), None)
     }
 
-    pub(super) fn document(source: impl Error + Send + Sync + 'static) -> Self {
-        Self::new(Kind::Document, Some(source.into()))
+    pub(super) fn malformed(source: impl Error + Send + Sync + 'static) -> Self {
+        Self::new(Kind::Malformed, Some(source.into()))
     }
 
     pub(super) fn pattern(source: globset::Error) -> Self {
@@ -68,7 +68,8 @@ impl BucketError {
         self
     }
 
-    /// Returns the HTTP status of the storage's error response (RFC 9110, section 15), or `None` without a response.
+    /// Returns the HTTP status of the storage's error response (RFC 9110, section 15). Returns `None` if the storage did not
+    /// send an error response.
     pub fn status(&self) -> Option<u16> {
         match &self.kind {
             Kind::Refused(response) => Some(response.status),
@@ -76,7 +77,7 @@ impl BucketError {
         }
     }
 
-    /// Returns true if the operation may succeed later. The operation was already retried.
+    /// Returns true if the operation may succeed later. It was already retried, so do not repeat it immediately.
     pub fn is_transient(&self) -> bool {
         match &self.kind {
             Kind::Http { is_transient } => *is_transient,
@@ -85,7 +86,8 @@ impl BucketError {
         }
     }
 
-    /// Returns true if the storage rejects the signing key or the signature.
+    /// Returns true if the storage rejects the URL: its key or signature, or because a permission is missing or it has
+    /// expired.
     pub fn is_denied(&self) -> bool {
         matches!(&self.kind, Kind::Refused(response) if response.rejects_url())
     }
@@ -111,7 +113,7 @@ impl Retryable for BucketError {
     }
 
     fn has_response(&self) -> bool {
-        matches!(self.kind, Kind::Refused(_) | Kind::Document)
+        matches!(self.kind, Kind::Refused(_) | Kind::Malformed)
     }
 
     fn retry_after(&self) -> Option<Duration> {

@@ -98,14 +98,14 @@ impl Listing {
         let with_summary =
             |error: BucketError| error.with_summary(format!("{}* was not listed", bucket.display_address(prefix)));
         let (Document::ListBucketResult(page), _) = response.map_err(with_summary)? else {
-            return Err(with_summary(BucketError::document(Malformed::UnexpectedDocument)));
+            return Err(with_summary(BucketError::malformed(Malformed::UnexpectedDocument)));
         };
         let next = page.next_continuation_token;
         if next.is_none() && page.is_truncated {
-            return Err(with_summary(BucketError::document(Malformed::MissingToken)));
+            return Err(with_summary(BucketError::malformed(Malformed::MissingToken)));
         }
         if next.is_some() && next == self.token {
-            return Err(with_summary(BucketError::document(Malformed::RepeatedToken)));
+            return Err(with_summary(BucketError::malformed(Malformed::RepeatedToken)));
         }
         (self.is_at_end, self.token) = (next.is_none(), next);
         page.contents
@@ -116,8 +116,8 @@ impl Listing {
 }
 
 fn object_entry(object: &Object, encoding: Option<&str>) -> Result<ObjectEntry, BucketError> {
-    let key = decode(&object.key, encoding).map_err(BucketError::document)?;
-    let bytes = object.size.ok_or_else(|| BucketError::document(Malformed::MissingSize))?;
+    let key = decode(&object.key, encoding).map_err(BucketError::malformed)?;
+    let bytes = object.size.ok_or_else(|| BucketError::malformed(Malformed::MissingSize))?;
     let modified_at = object.last_modified.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
     Ok(ObjectEntry { key, bytes, modified_at: modified_at.map(Into::into) })
 }

@@ -79,7 +79,7 @@ impl Bucket {
         };
         let id = self.request_document(request).await.and_then(|(document, _)| match document {
             Document::InitiateMultipartUploadResult(upload) => Ok(upload.upload_id),
-            _ => Err(BucketError::document(Malformed::UnexpectedDocument)),
+            _ => Err(BucketError::malformed(Malformed::UnexpectedDocument)),
         });
         id.map_err(|error| error.with_summary(format!("the upload to {} was not started", self.display_address(key))))
     }
@@ -104,7 +104,7 @@ impl Bucket {
         };
         let outcome = self.request_document(request).await.and_then(|(document, headers)| match document {
             Document::CompleteMultipartUploadResult {} => Ok(headers),
-            _ => Err(BucketError::document(Malformed::UnexpectedDocument)),
+            _ => Err(BucketError::malformed(Malformed::UnexpectedDocument)),
         });
         outcome.map_err(|error| {
             error.with_summary(format!("the upload to {} was not completed", self.display_address(key)))
@@ -151,17 +151,17 @@ impl Bucket {
         }
         let request = || self.signed_request(Method::Get, None, &query, &[]);
         let (Document::ListMultipartUploadsResult(page), _) = self.request_document(request).await? else {
-            return Err(BucketError::document(Malformed::UnexpectedDocument));
+            return Err(BucketError::malformed(Malformed::UnexpectedDocument));
         };
         let next = next_marker(&page)?;
         if next.is_some() && next.as_ref() == marker {
-            return Err(BucketError::document(Malformed::RepeatedToken));
+            return Err(BucketError::malformed(Malformed::RepeatedToken));
         }
         let encoding = page.encoding_type.as_deref();
         let unfinished = page.uploads.into_iter().map(|upload| {
             let started_at = upload.initiated.and_then(|text| text.parse::<Timestamp>().ok());
             Ok(UnfinishedUpload {
-                key: decode(&upload.key, encoding).map_err(BucketError::document)?,
+                key: decode(&upload.key, encoding).map_err(BucketError::malformed)?,
                 upload_id: upload.upload_id,
                 started_at: started_at.map(Into::into),
             })
@@ -174,7 +174,7 @@ fn next_marker(page: &UploadPage) -> Result<Option<Marker>, BucketError> {
     if !page.is_truncated {
         return Ok(None);
     }
-    let key = page.next_key_marker.as_ref().ok_or_else(|| BucketError::document(Malformed::UnexpectedDocument))?;
-    let key = decode(key, page.encoding_type.as_deref()).map_err(BucketError::document)?;
+    let key = page.next_key_marker.as_ref().ok_or_else(|| BucketError::malformed(Malformed::UnexpectedDocument))?;
+    let key = decode(key, page.encoding_type.as_deref()).map_err(BucketError::malformed)?;
     Ok(Some((key, page.next_upload_id_marker.clone().unwrap_or_default())))
 }
