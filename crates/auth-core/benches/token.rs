@@ -108,7 +108,7 @@ fn allocations() {
         use futures_util::FutureExt;
         print_allocations("TokenSource::token", &|| drop(source.token().now_or_never().unwrap().unwrap()));
         print_allocations("TokenSource::token_for a user", &|| {
-            drop(source.token_for(&request).now_or_never().unwrap().unwrap())
+            drop(source.token_for(&request).now_or_never().unwrap().unwrap());
         });
     });
 }

@@ -28,17 +28,17 @@ impl Element {
             match event {
                 Event::Start(start) => open_elements.push(Self::parse_start_tag(&start, &mut node_count)?),
                 Event::Empty(start) => {
-                    open_elements[last].children.push(Self::parse_start_tag(&start, &mut node_count)?)
+                    open_elements[last].children.push(Self::parse_start_tag(&start, &mut node_count)?);
                 }
                 Event::End(_) => match open_elements.pop() {
                     Some(element) if last > 0 => open_elements[last - 1].children.push(element),
                     _ => return Err("an end tag has no start tag".to_owned()),
                 },
                 Event::Text(text) => {
-                    open_elements[last].text.push_str(&text.decode().map_err(|error| error.to_string())?)
+                    open_elements[last].text.push_str(&text.decode().map_err(|error| error.to_string())?);
                 }
                 Event::CData(text) => {
-                    open_elements[last].text.push_str(&text.decode().map_err(|error| error.to_string())?)
+                    open_elements[last].text.push_str(&text.decode().map_err(|error| error.to_string())?);
                 }
                 Event::GeneralRef(reference) => open_elements[last].text.push_str(&resolve_reference(&reference)?),
                 Event::Eof => break,

@@ -52,7 +52,7 @@ impl ProgressBars {
             Unit::Count => "{msg} {wide_bar} {pos}/{len}",
             Unit::Bytes => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}",
         };
-        Bar { bar: self.add_bar(template, length).with_message(task), task, unit, bars: Some(self.clone()) }
+        Bar { inner: self.add_bar(template, length).with_message(task), task, unit, line_writer: Some(self.clone()) }
     }
 
     /// Returns a bar that is followed by a changing message. It writes no lines by itself: call
@@ -62,7 +62,7 @@ impl ProgressBars {
             Unit::Count => "{prefix} {wide_bar} {pos}/{len} {msg}",
             Unit::Bytes => "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg}",
         };
-        Bar { bar: self.add_bar(template, 0).with_prefix(task), task, unit, bars: None }
+        Bar { inner: self.add_bar(template, 0).with_prefix(task), task, unit, line_writer: None }
     }
 
     /// Writes a line on stderr if bars cannot be drawn and the last line was a minute ago.
@@ -82,51 +82,51 @@ impl ProgressBars {
 /// The progress of one task. Clones are cheap.
 #[derive(Clone, Debug)]
 pub struct Bar {
-    bar: ProgressBar,
+    inner: ProgressBar,
     task: &'static str,
     unit: Unit,
     /// Writes the lines of this bar. `None` if it writes no lines.
-    bars: Option<ProgressBars>,
+    line_writer: Option<ProgressBars>,
 }
 
 impl Bar {
     /// Changes the length and the position.
     pub fn set(&self, position: u64, length: u64) {
-        self.bar.set_length(length);
+        self.inner.set_length(length);
         self.set_position(position);
     }
 
     /// Changes the position.
     pub fn set_position(&self, position: u64) {
-        self.bar.set_position(position);
+        self.inner.set_position(position);
         self.write_line();
     }
 
     /// Changes the message.
     pub fn set_message(&self, message: String) {
-        self.bar.set_message(message);
+        self.inner.set_message(message);
     }
 
     /// Advances the position.
     pub fn inc(&self, count: u64) {
-        self.bar.inc(count);
+        self.inner.inc(count);
         self.write_line();
     }
 
     /// Moves the position back.
     pub fn dec(&self, count: u64) {
-        self.bar.dec(count);
+        self.inner.dec(count);
     }
 
     /// Removes the bar.
     pub fn finish(&self) {
-        self.bar.finish_and_clear();
+        self.inner.finish_and_clear();
     }
 
     fn write_line(&self) {
-        let Some(bars) = &self.bars else { return };
-        bars.line_if_due(|| {
-            let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
+        let Some(writer) = &self.line_writer else { return };
+        writer.line_if_due(|| {
+            let (done, total) = (self.inner.position(), self.inner.length().unwrap_or_default());
             format!("{}: {} of {}", self.task, self.unit.format(done), self.unit.format(total))
         });
     }

@@ -13,7 +13,7 @@ pub(super) fn shared(document: &Value, reference: &Value) -> impl Iterator<Item 
     visit_texts(reference, &mut |text| reference_phrases.extend(phrases(text)));
     let mut shared_phrases = Vec::new();
     visit_texts(document, &mut |text| {
-        shared_phrases.extend(phrases(text).filter(|phrase| reference_phrases.contains(phrase)))
+        shared_phrases.extend(phrases(text).filter(|phrase| reference_phrases.contains(phrase)));
     });
     shared_phrases.into_iter()
 }

@@ -160,7 +160,11 @@ async fn internal_hosts_get_no_connection_from_a_client_for_public_hosts() {
         let resolver = Rebinding(std::sync::Mutex::new(vec![address.parse().unwrap()]));
         let error = get(public().with_resolver(std::sync::Arc::new(resolver)), &url).await.unwrap_err();
         assert!(error.is_internal() && error.is_connect() && !error.is_transient(), "{}", error_details(&error));
-        assert!(error_details(&error).contains("'platform.test' resolves to an internal address"), "{}", error_details(&error));
+        assert!(
+            error_details(&error).contains("'platform.test' resolves to an internal address"),
+            "{}",
+            error_details(&error)
+        );
     }
     // The first resolution is public, where nothing can be reached; the second one is internal.
     let addresses = ["203.0.113.1".parse().unwrap(), "127.0.0.1".parse().unwrap()].to_vec();

@@ -152,7 +152,7 @@ async fn cache_recovers_after_a_temporary_login_refusal() {
     run_as_administrator(&redis, &authority, &["acl", "setuser", USER, "resetpass", &format!(">{PASSWORD}")]);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| {
-        wait_until("the server accepts the password", || runtime.block_on(cache.get(&key())).is_ok())
+        wait_until("the server accepts the password", || runtime.block_on(cache.get(&key())).is_ok());
     });
 }
 

@@ -131,11 +131,11 @@ fn skipped_lines(skipped: &[SkippedFile]) -> Vec<String> {
     lines
 }
 
-fn link_lines(links: &[(PathBuf, PathBuf)]) -> Vec<String> {
-    let named_links = links.iter().take(MAX_NAMED);
+fn link_lines(linked_files: &[(PathBuf, PathBuf)]) -> Vec<String> {
+    let first_links = linked_files.iter().take(MAX_NAMED);
     let mut lines: Vec<_> =
-        named_links.map(|(link, target)| format!("{}: a link to {}", link.display(), target.display())).collect();
-    if let Some(more @ 1..) = links.len().checked_sub(MAX_NAMED) {
+        first_links.map(|(link, target)| format!("{}: a link to {}", link.display(), target.display())).collect();
+    if let Some(more @ 1..) = linked_files.len().checked_sub(MAX_NAMED) {
         lines.push(format!("{more} more links; --format json lists all"));
     }
     lines

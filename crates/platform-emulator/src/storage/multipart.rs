@@ -203,7 +203,7 @@ fn select_parts(
     for part in &completion.parts {
         match uploaded_parts.get(&part.part_number) {
             Some(uploaded_part) if uploaded_part.etag().trim_matches('"') == part.etag.trim_matches('"') => {
-                parts.push(uploaded_part.clone())
+                parts.push(uploaded_part.clone());
             }
             _ => return rejection("InvalidPart", "a part was not uploaded, or has another ETag"),
         }

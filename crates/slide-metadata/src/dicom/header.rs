@@ -128,7 +128,7 @@ impl Header {
                 elements.skip(tag, length)?;
             }
             tags::IN_CONCATENATION_TOTAL_NUMBER if is_root => {
-                self.concatenation_parts = read_number(elements, tag, length)?
+                self.concatenation_parts = read_number(elements, tag, length)?;
             }
             tags::TOTAL_PIXEL_MATRIX_COLUMNS if is_root => self.columns = read_number(elements, tag, length)?,
             tags::TOTAL_PIXEL_MATRIX_ROWS if is_root => self.rows = read_number(elements, tag, length)?,
@@ -139,7 +139,7 @@ impl Header {
                 }
             }
             tags::PIXEL_SPACING if elements.path().eq(SHARED_SPACING_PATH) => {
-                self.spacing = Some(read_text(elements, tag, length)?)
+                self.spacing = Some(read_text(elements, tag, length)?);
             }
             tags::PIXEL_SPACING if elements.path().eq(FRAME_SPACING_PATH) => {
                 self.frame_spacings.add(read_text(elements, tag, length)?);

@@ -92,7 +92,7 @@ impl Pixels {
             let (item, length) = (elements.read_tag()?, elements.read_length()?);
             match item {
                 Tag(0xFFFE, 0xE000) if is_table => {
-                    last_frame_offset = last_frame_offset.max(largest_offset(elements, length, 4)?)
+                    last_frame_offset = last_frame_offset.max(largest_offset(elements, length, 4)?);
                 }
                 Tag(0xFFFE, 0xE000) => {
                     elements.skip(tag, length)?;
