@@ -107,7 +107,7 @@ pub trait AsyncTokenProvider: fmt::Debug + Send + Sync {
     }
 
     /// Verifies a stored token that was [not verified](AccessToken::with_unverified) when it was obtained. Returns the
-    /// token marked as [verified](AccessToken::verified), or unchanged if it fails verification. Must not redeem a
+    /// token marked as [verified](AccessToken::into_verified), or unchanged if it fails verification. Must not redeem a
     /// credential.
     ///
     /// A provider that returns unverified tokens must override this method, and a wrapper must forward it. The default

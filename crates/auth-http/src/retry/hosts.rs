@@ -47,7 +47,7 @@ impl Hosts {
     }
 
     /// Records that the host of `url` has responded to a request that was sent without [`Attempts`](super::Attempts).
-    /// The [shorter limit](super::RetryPolicy::with_unanswered_limit) then no longer applies to the host.
+    /// The [shorter limit](super::RetryPolicy::with_first_response_limit) then no longer applies to the host.
     pub fn set_responded(&self, url: &Url) {
         self.host(url).circuit().has_responded = true;
     }
