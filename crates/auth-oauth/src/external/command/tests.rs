@@ -18,8 +18,8 @@ async fn fetch_secret(provider: &CommandProvider) -> Result<String, String> {
 #[tokio::test]
 async fn printed_token_is_returned_and_variables_are_set() {
     assert_eq!(fetch_secret(&shell("cat; echo t; echo noise >&2")).await.unwrap(), "t");
-    let provider =
-        shell("echo ${CARGO_MANIFEST_DIR-none} ${PATH:+path} $ADDED | tr -d ' '").without_variables(["PATH"]);
+    let provider = shell("echo ${CARGO_MANIFEST_DIR-none} ${PATH:+path} $ADDED | tr -d ' '")
+        .without_variables(["PATH", "CARGO_MANIFEST_DIR"]);
     assert_eq!(
         fetch_secret(&provider.with_variable("ADDED", "added").with_variable("PATH", "/usr/bin:/bin")).await.unwrap(),
         "nonepathadded"
