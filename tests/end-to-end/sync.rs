@@ -314,7 +314,7 @@ impl Drop for WatchProcess {
 fn watch_fetches_new_runs_and_excludes_a_second_sync() {
     let shell = Shell::start();
     let first = finished_run(&shell, &["a"]);
-    // The first file takes a minute. Meanwhile, the first process holds the lock of the folder.
+    // The first file takes a minute. During this time, the first process holds the lock of the folder.
     let slow = json!({ "server": "storage", "method": "GET", "effect": { "kind": "latency", "milliseconds": 60_000 } });
     shell.control(Method::Post, "/faults", &slow);
     let mut command = shell.command(&["run", "sync", "results", "--watch", "1s", "--format", "jsonl"]);

@@ -77,7 +77,7 @@ impl<'a> SchemaCounter<'a> {
     }
 
     fn count_referenced(&mut self, reference: &'a str, depth: usize) -> Option<usize> {
-        // A reference to another document counts as one schema. The document is not fetched, so there is no validator.
+        // A reference to another document counts as one schema. The document is not fetched, so the schema has no validator.
         let Some(pointer) = reference.strip_prefix('#') else { return Some(1) };
         if let Some(count) = self.counts.get(reference) {
             return *count;

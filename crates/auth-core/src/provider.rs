@@ -7,7 +7,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use crate::token::hex::hex;
 use crate::{AccessToken, Lifetime, Secret, TokenError, TokenRequest};
 
 /// A provider of new tokens for blocking callers: a login, a grant, a vault.
@@ -236,7 +235,7 @@ impl StaticToken {
     }
 
     fn digest(&self) -> String {
-        format!("static_token {}", hex(&Sha256::digest(self.0.secret().expose())))
+        format!("static_token {}", hex::encode(Sha256::digest(self.0.secret().expose())))
     }
 }
 

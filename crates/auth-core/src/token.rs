@@ -1,5 +1,4 @@
 pub(crate) mod expiry;
-pub(crate) mod hex;
 pub(crate) mod key;
 pub(crate) mod record;
 pub(crate) mod request;

@@ -163,7 +163,7 @@ fn chunks(mut bytes: Bytes) -> impl Iterator<Item = io::Result<Bytes>> {
     })
 }
 
-/// Completes when there was no activity for `read_timeout`.
+/// Completes after `read_timeout` without activity.
 async fn wait_for_inactivity(activity: &Notify, read_timeout: Duration) {
     while run_until(instant_after(read_timeout), activity.notified()).await.is_some() {}
 }

@@ -61,7 +61,7 @@ impl Roots {
 fn read_certificates(file: &Path, variable: Option<&'static str>) -> Result<Vec<Certificate>, BuildError> {
     let bytes = fs::read(file).map_err(|source| BuildError::unreadable(file, variable, source))?;
     let certificates = Certificate::from_pem_bundle(&bytes).unwrap_or_default();
-    // An empty file, such as `/dev/null`, is valid in a variable and means that there are no additional certificates.
+    // An empty file, such as `/dev/null`, is valid in a variable and adds no certificates.
     let is_invalid = certificates.is_empty() && !(bytes.is_empty() && variable.is_some());
     if is_invalid { Err(BuildError::no_certificates(file, variable)) } else { Ok(certificates) }
 }

@@ -250,8 +250,8 @@ impl OAuthClient {
         form.send(&self.0.http, self.clock().now()).await
     }
 
-    /// Fetches the keys of the verifier, unless they are cached or there is no verifier. Call it before a credential is
-    /// redeemed or a login is started, so that the new token can be verified.
+    /// Fetches the keys of the verifier, unless they are cached. Without a verifier, does nothing. Call it before a credential
+    /// is redeemed or a login is started, so that the new token can be verified.
     pub(crate) async fn ensure_keys(&self) -> Result<(), OAuthError> {
         match &self.0.verifier {
             Some(verifier) => verifier.ensure_keys().await.map_err(OAuthError::jwt),

@@ -185,7 +185,7 @@ impl OAuthError {
     }
 
     /// Returns true if the provider refuses the client or its credential (`invalid_client`, `invalid_grant`,
-    /// `unauthorized_client`), or if there is no stored login. A retry with the same credential cannot succeed.
+    /// `unauthorized_client`), or if no login is stored. A retry with the same credential cannot succeed.
     pub fn is_credential_refused(&self) -> bool {
         self.is_login_required() || self.has_code(&["invalid_client", "invalid_grant", "unauthorized_client"])
     }
@@ -200,7 +200,7 @@ impl OAuthError {
         self.has_code(&["invalid_grant"])
     }
 
-    /// Returns true if there is no stored login that could be refreshed.
+    /// Returns true if no login is stored that could be refreshed.
     pub fn is_login_required(&self) -> bool {
         matches!(self.kind, Kind::LoginRequired)
     }

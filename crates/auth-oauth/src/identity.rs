@@ -9,11 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// Returns the SHA-256 hash of a secret in hexadecimal, which identifies the secret without revealing it.
 pub(crate) fn fingerprint(secret: &Secret) -> String {
-    hexadecimal(&Sha256::digest(secret.expose()))
-}
-
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    hex::encode(Sha256::digest(secret.expose()))
 }
 
 /// The unverified claims of a JWT that identify the principal and the audience (RFC 7519, section 4.1).

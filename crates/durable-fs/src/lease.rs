@@ -11,7 +11,7 @@ use crate::{Error, regular};
 
 /// The interval of renewals.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
-/// How long a lease remains valid after its last renewal. It is measured with modification times that the file
+/// The time for which a lease remains valid after its last renewal. It is measured with modification times that the file
 /// server sets, because the clocks of the clients may differ.
 const LEASE_LIFETIME: Duration = Duration::from_secs(120);
 /// The maximum number of attempts to acquire a lease while other processes take over the same expired lease.

@@ -30,7 +30,7 @@ impl fmt::Display for ErrorDetail {
 }
 
 /// Returns the problems in an error response. Its field `detail` is a text, or a list of objects with a location and a
-/// message. If there are no problems, also returns the start of the response.
+/// message. Without problems, also returns the start of the response.
 pub(crate) fn parse(body: &[u8]) -> (Vec<ErrorDetail>, Option<String>) {
     let detail =
         serde_json::from_slice::<JsonValue>(body).ok().and_then(|mut body| body.get_mut("detail").map(JsonValue::take));

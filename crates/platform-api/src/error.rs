@@ -73,7 +73,7 @@ impl ApiError {
 
     pub(crate) fn error_response(operation: &'static str, response: &ApiResponse) -> Self {
         let (details, snippet) = detail::parse(response.body());
-        // `AuthorizedClient` has converted a date to seconds. Other transports may pass on a date, which is ignored.
+        // `AuthorizedClient` has converted a date to seconds. A date from another transport is ignored.
         let retry_after =
             response.header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
         Self::new(operation, ErrorKind::ErrorResponse { status: response.status(), details, snippet, retry_after })

@@ -119,7 +119,7 @@ impl ObjectSelection {
     }
 }
 
-/// Prints the errors of objects. If there are any, returns the error "{number of errors} of {count} {failure}".
+/// Prints the errors of objects. If one object failed, returns the error "{number of errors} of {count} {failure}".
 fn report_failures(errors: &[String], count: usize, failure: &str, context: &Context) -> Result<(), CliError> {
     context.output.print_failures(errors);
     match errors.len() {

@@ -8,7 +8,6 @@ mod content;
 mod copy;
 mod digests;
 mod form;
-mod hexadecimal;
 mod legacy;
 mod length_range;
 mod list;

@@ -278,7 +278,7 @@ pub(crate) fn default_file(state_folder: &Path) -> PathBuf {
 }
 
 fn submission_key(application: &str, content: &[&[u8]]) -> String {
-    hex(&hash_parts(std::iter::once(application.as_bytes()).chain(content.iter().copied()))[..16])
+    hex::encode(&hash_parts(std::iter::once(application.as_bytes()).chain(content.iter().copied()))[..16])
 }
 
 /// Returns the SHA-256 of a list of parts. The length of each part is hashed, too, so that the boundaries count.
@@ -289,10 +289,6 @@ pub(crate) fn hash_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 
         hasher.update(part);
     }
     hasher.finalize().into()
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Removes the control characters from a text that a client chose, and truncates it to 100 characters.

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use platform_api::models::{Run, RunOutput, RunState};
 
-/// How long the platform keeps results. Its documentation is inconsistent: one source counts from the start of the run,
+/// The time for which the platform keeps results. Its documentation is inconsistent: one source counts from the start of the run,
 /// another from its end.
 pub const RESULTS_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 

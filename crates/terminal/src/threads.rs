@@ -77,7 +77,7 @@ fn panic_message<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
     payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref().copied()).unwrap_or_default()
 }
 
-/// Returns true if a panic message of the standard library or of tokio says that a thread cannot be created.
+/// Returns true if a panic message of the standard library or of tokio reports that a thread cannot be created.
 fn is_thread_failure(message: &str) -> bool {
     ["failed to spawn thread", "can't spawn worker thread"].iter().any(|text| message.contains(text))
 }

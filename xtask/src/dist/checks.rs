@@ -99,7 +99,7 @@ pub(super) fn wheel(release: &Release<'_>, wheel: &Path) -> Result<()> {
     if !release.target.is_native() {
         return Ok(());
     }
-    let python = wheel::python().context("there is no Python")?;
+    let python = wheel::python().context("Python is not installed")?;
     let sdk = Some(Path::new(SDK));
     for packages in [[Some(wheel), None], [Some(wheel), sdk], [sdk, Some(wheel)]] {
         let folder = create_root(release, "check-wheel")?;

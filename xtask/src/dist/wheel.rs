@@ -48,7 +48,7 @@ pub(super) fn build(release: &Release<'_>) -> Result<PathBuf> {
         format!("Wheel-Version: 1.0\nGenerator: xtask\nRoot-Is-Purelib: false\nTag: py3-none-{tags}\n"),
     )?;
     let python = python().context(
-        "there is no Python for packing the wheel: create a virtual environment `dist` in the folder AIGNOSTICS_TEST_TOOLS \
+        "the Python for packing the wheel is not installed: create a virtual environment `dist` in the folder AIGNOSTICS_TEST_TOOLS \
          (default: ~/.cache/aignostics-test-tools), and install tests/peers/dist/requirements.txt in it",
     )?;
     let mut pack = Command::new(&python);

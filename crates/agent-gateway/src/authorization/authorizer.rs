@@ -2,7 +2,7 @@
 //!
 //! - The first request to a server has no token. After a 401, its authorization server is discovered.
 //! - If the server rejects a token with 401, the token is refreshed once. If the server also rejects the new token, or
-//!   if there is no refresh token, the metadata is read again, because the server may have changed its authorization
+//!   without a refresh token, the metadata is read again, because the server may have changed its authorization
 //!   server. Then the user logs in once. If the server also rejects the token of this login, the request fails, and
 //!   later requests fail for a while without a login.
 //! - After a 403 with `insufficient_scope`, the user logs in once with the union of the scopes. Later requests use

@@ -11,7 +11,7 @@ pub(super) struct Challenge {
     pub(super) resource_metadata: Option<String>,
     scope: Option<String>,
     error: Option<String>,
-    /// True if the response came from an internal address. `None` if there was no response, or it came through a proxy.
+    /// True if the response came from an internal address. `None` without a response, or if it came through a proxy.
     pub(super) is_internal: Option<bool>,
 }
 

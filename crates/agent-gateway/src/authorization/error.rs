@@ -213,7 +213,7 @@ impl AuthorizationError {
         matches!(*self.0, Kind::Status { status: 400..=499, .. } | Kind::Document { is_wrong_media_type: true, .. })
     }
 
-    /// Returns true if there is no document: the server responded with a 4xx status.
+    /// Returns true if the document does not exist: the server responded with a 4xx status.
     pub(super) fn is_not_found(&self) -> bool {
         matches!(*self.0, Kind::Status { status: 400..=499, .. })
     }
@@ -253,7 +253,7 @@ impl AuthorizationError {
             )
     }
 
-    /// Returns true if there is no usable client registration, and none can be created.
+    /// Returns true if a usable client registration does not exist and cannot be created.
     pub fn is_registration(&self) -> bool {
         matches!(
             *self.0,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::token::hex::hex;
 use crate::token::request::TokenRequest;
 
 /// The key of a token in a cache: all properties that distinguish the token from others. Two requests share a token
@@ -127,7 +126,7 @@ impl TokenKey {
 
     /// Returns the digest in lower-case hexadecimal, for example for a file name.
     pub fn digest_hex(&self) -> String {
-        hex(&self.0.digest)
+        hex::encode(self.0.digest)
     }
 
     /// Returns the issuer of the tokens.

@@ -4,7 +4,6 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest, Sha256};
 
 use crate::token::AccessToken;
-use crate::token::hex::hex;
 
 /// The parameters of a token request, which override those of the [`TokenSource`](crate::TokenSource). All are
 /// optional. A request without parameters is for the default token of the source.
@@ -96,7 +95,7 @@ impl TokenRequest {
     /// # Ok::<(), auth_core::TokenError>(())
     /// ```
     pub fn with_assertion(mut self, assertion: AccessToken) -> Self {
-        let digest = hex(&Sha256::digest(assertion.secret().expose()));
+        let digest = hex::encode(Sha256::digest(assertion.secret().expose()));
         self.subject = Some(digest.clone());
         self.assertion = Some(Assertion { token: assertion, digest });
         self

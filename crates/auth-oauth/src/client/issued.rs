@@ -72,7 +72,7 @@ impl OAuthClient {
             .with_client_id(self.id()),
             Err(error) if error.is_refusal() => return Err(error),
             Err(error) => {
-                // Without a new refresh token, there is no login to store.
+                // Without a new refresh token, no login has to be stored.
                 let is_new = |token: &Secret| redeemed.is_none_or(|(old_refresh_token, _)| old_refresh_token != token);
                 let Some(new_refresh_token) = response.refresh_token().filter(is_new) else { return Err(error) };
                 let previous = redeemed.and_then(|(_, previous)| previous.cloned());

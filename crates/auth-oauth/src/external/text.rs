@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::{CredentialError, Origin};
 use crate::exchange::sanitized;
-use crate::identity::{hexadecimal, identity_claims};
+use crate::identity::identity_claims;
 
 /// The maximum size of a token, in bytes. Most servers refuse a request with a longer header.
 pub(super) const MAX_TOKEN_BYTES: usize = 64 * 1024;
@@ -27,7 +27,7 @@ pub(super) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text);
     }
-    hexadecimal(&hash.finalize())
+    hex::encode(hash.finalize())
 }
 
 /// Parses a token. It is an error if the text is not a token, or if the token has expired or is for another audience

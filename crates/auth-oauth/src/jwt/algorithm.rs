@@ -4,7 +4,7 @@ use jsonwebtoken::Algorithm;
 
 /// A signature algorithm of tokens (RFC 7518, section 3.1; RFC 8037, section 3.1).
 ///
-/// There are no symmetric algorithms and no `none`, because tokens are verified with public keys.
+/// Symmetric algorithms and `none` are not supported, because tokens are verified with public keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JwtAlgorithm {

@@ -164,7 +164,7 @@ impl Entry {
         Ok(login.map(|login| login.token))
     }
 
-    /// Replaces `refused` by `tombstone`, or deletes it if there is no tombstone. Deletes all temporary files. Does
+    /// Replaces `refused` by `tombstone`, or deletes it if `tombstone` is `None`. Deletes all temporary files. Does
     /// nothing if another token or a tombstone is stored.
     pub(super) fn replace_by_tombstone(
         &self,
@@ -191,7 +191,7 @@ impl Entry {
         self.remove_locked(&["corrupt", "reserved", "tmp"])
     }
 
-    /// Deletes `refused` without storing a tombstone, because there is no space for one.
+    /// Deletes `refused` without storing a tombstone, because the disk has no space for one.
     pub(super) fn delete_refused(&self, key: &TokenKey, refused: &AccessToken, lock: &Lock) -> Result<(), StoreError> {
         let _operation = lock.begin_operation();
         if self.is_still_stored(key, refused)? { self.remove_locked(&["corrupt", "tmp", "json"]) } else { Ok(()) }

@@ -53,7 +53,7 @@ async fn unsealed_cache_passes_the_conformance_suite() {
 #[tokio::test]
 async fn lease_passes_the_conformance_suite() {
     let Some(redis) = persistent_server() else { return };
-    // A renewal would acquire a lease again that the suite has deleted. With a long lease time, there is no renewal.
+    // A renewal would acquire a lease again that the suite has deleted. With a long lease time, the lease is not renewed.
     let connect = async || {
         builder_with_long_timeouts(&redis.url())
             .with_sealing_key(sealing_key('a'))

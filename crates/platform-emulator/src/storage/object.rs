@@ -22,7 +22,6 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::content;
-use super::hexadecimal::hex;
 use crate::state::store::{Changes, Store, StoredRecords};
 
 /// All objects of a bucket, ordered by name.
@@ -316,7 +315,7 @@ impl Upload {
             created_at: Timestamp::UNIX_EPOCH,
             metadata: BTreeMap::new(),
             seed: None,
-            md5: Some(hex(&md5.finalize())),
+            md5: Some(hex::encode(md5.finalize())),
         };
         Ok(Object::new(properties, folder))
     }

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::StorageError;
-use super::hexadecimal::hex_decode;
 use super::length_range::LengthRange;
 use super::signature::{MAX_CLOCK_SKEW, SCHEMES, Scheme, check_owner};
 use crate::platform::Platform;
@@ -47,7 +46,7 @@ pub(super) fn verify_policy(platform: &Platform, bucket: &str, fields: &Fields) 
         field(&name).ok_or_else(|| StorageError::denied(format!("{name} is missing")))
     };
     let encoded_policy = field("policy").ok_or_else(|| StorageError::denied("the form has no policy"))?;
-    let signature = hex_decode(required("signature")?).unwrap_or_default();
+    let signature = hex::decode(required("signature")?).unwrap_or_default();
     let string_to_sign = |_: &str| encoded_policy.to_owned();
     let (owner, start) =
         scheme.signer(platform, required("credential")?, required("date")?, &signature, string_to_sign)?;

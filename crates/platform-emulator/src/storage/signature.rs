@@ -18,7 +18,6 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str};
 
-use super::hexadecimal::{hex, hex_decode};
 use super::{StorageError, legacy, self_signed};
 use crate::account::Organization;
 use crate::platform::Platform;
@@ -147,7 +146,7 @@ impl SignatureParameters {
             credential: parameter("Credential")?,
             date: parameter("Date")?,
             headers: parameter("SignedHeaders")?,
-            signature: hex_decode(&parameter("Signature")?).unwrap_or_default(),
+            signature: hex::decode(parameter("Signature")?).unwrap_or_default(),
             lifetime: Some(parameter("Expires")?),
             payload: scheme.header(headers, "content-sha256").unwrap_or(UNSIGNED_PAYLOAD).to_owned(),
         })
@@ -168,7 +167,7 @@ impl SignatureParameters {
             credential: field("Credential")?,
             date: scheme.header(headers, "date").ok_or_else(|| missing("date"))?.to_owned(),
             headers: field("SignedHeaders")?,
-            signature: hex_decode(&field("Signature")?).unwrap_or_default(),
+            signature: hex::decode(field("Signature")?).unwrap_or_default(),
             lifetime: None,
             payload: scheme.header(headers, "content-sha256").ok_or_else(|| missing("content-sha256"))?.to_owned(),
         })
@@ -190,7 +189,7 @@ impl SignatureParameters {
     }
 
     fn body(&self) -> Result<SignedBody, StorageError> {
-        match hex_decode(&self.payload).filter(|digest| digest.len() == 32) {
+        match hex::decode(&self.payload).ok().filter(|digest| digest.len() == 32) {
             Some(digest) => Ok(SignedBody::Digest(digest)),
             None if self.payload == UNSIGNED_PAYLOAD => Ok(SignedBody::Unsigned),
             None if self.payload == UNSIGNED_CHUNKS => Ok(SignedBody::Chunks),
@@ -252,7 +251,7 @@ impl Scheme {
 
     pub(super) fn string_to_sign(&self, date: &str, scope: &str, canonical: &str) -> String {
         let digest = digest::digest(&digest::SHA256, canonical.as_bytes());
-        format!("{}\n{date}\n{scope}\n{}", self.algorithm, hex(digest.as_ref()))
+        format!("{}\n{date}\n{scope}\n{}", self.algorithm, hex::encode(digest.as_ref()))
     }
 }
 

@@ -6,7 +6,6 @@ use aws_lc_rs::hmac;
 use percent_encoding::utf8_percent_encode;
 use url::Url;
 
-use super::hexadecimal::hex;
 use super::signature::{
     AWS4, RESERVED, RESERVED_IN_PATH, SCHEMES, UNSIGNED_PAYLOAD, parameter, parse_date, signing_key,
 };
@@ -43,7 +42,7 @@ pub(crate) fn presign(platform: &Platform, key: &str, lifetime: Duration, parame
     let canonical = format!("GET\n{}\n{query}\nhost:{authority}\n\nhost\n{UNSIGNED_PAYLOAD}", url.path());
     let key = signing_key("AWS4", &owner.key.secret_access_key, &day, BUCKET_REGION, AWS4.scope);
     let signature = hmac::sign(&key, AWS4.string_to_sign(&date, &scope, &canonical).as_bytes());
-    url.set_query(Some(&format!("{query}&X-Amz-Signature={}", hex(signature.as_ref()))));
+    url.set_query(Some(&format!("{query}&X-Amz-Signature={}", hex::encode(signature.as_ref()))));
     url
 }
 

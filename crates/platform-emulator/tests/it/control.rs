@@ -110,7 +110,7 @@ async fn latency_and_bandwidth_faults_delay_the_response() {
         control.inject(&fault_on_object(effect.clone())).await.unwrap();
         let start = tokio::time::Instant::now();
         assert_eq!(fetch(&bucket).await, (CONTENT.len(), false));
-        // There is no upper bound, because it would depend on the machine.
+        // An upper bound would depend on the machine.
         assert!(start.elapsed() >= Duration::from_millis(150), "{effect:?} {:?}", start.elapsed());
     }
 }

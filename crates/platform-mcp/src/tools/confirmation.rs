@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Call;
-use crate::budget::{hash_parts, hex, sanitize};
+use crate::budget::{hash_parts, sanitize};
 use crate::error::ToolError;
 use crate::shared::Shared;
 
@@ -50,7 +50,7 @@ impl ProposedSubmission<'_> {
             sanitize(application),
             sanitize(version),
             sanitize(file),
-            hex(&Sha256::digest(content)),
+            hex::encode(Sha256::digest(content)),
         )
     }
 
@@ -60,7 +60,7 @@ impl ProposedSubmission<'_> {
         let Self { application, version, slides, tags, file: _, content } = self;
         let slides = slides.to_be_bytes();
         let parts = [key, application.as_bytes(), version.as_bytes(), &slides, content];
-        hex(&hash_parts(parts.into_iter().chain(tags.iter().map(String::as_bytes))))
+        hex::encode(hash_parts(parts.into_iter().chain(tags.iter().map(String::as_bytes))))
     }
 }
 

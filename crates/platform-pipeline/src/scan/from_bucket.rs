@@ -108,7 +108,7 @@ impl Prepare {
     ///
     /// # Errors
     ///
-    /// [`Error::is_input`]: there are no slides, ids are not unique, or a value is invalid for the application.
+    /// [`Error::is_input`]: no slides were found, ids are not unique, or a value is invalid for the application.
     /// [`Error::is_stopped`]: there are slides, but none is usable. [`Error::bucket`]: the objects cannot be listed.
     /// Otherwise the table cannot be written.
     pub async fn run_from_bucket(

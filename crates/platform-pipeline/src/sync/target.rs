@@ -70,7 +70,7 @@ impl SyncTarget {
 }
 
 impl LocalRuns {
-    /// Reads the state of a folder or a store without locking it. Without a state, there are no runs.
+    /// Reads the state of a folder or a store without locking it. Without a state, returns no runs.
     ///
     /// # Errors
     ///

@@ -130,7 +130,7 @@ impl SettingsFile {
     }
 
     /// Replaces the first line that sets `variable`, and removes other lines that set it. If no line sets it, appends a
-    /// line. If `value` is `None`, removes all lines that set it. Returns false if there was no line to remove.
+    /// line. If `value` is `None`, removes all lines that set it. Returns false if no line sets it.
     fn change(&self, variable: &str, value: Option<&str>) -> Result<bool, SettingsFileError> {
         let target = self.target();
         let parent = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -63,7 +63,7 @@ async fn atomic_caches_pass() {
 #[test]
 fn suite_detects_delete_if_in_two_steps() {
     let expected = "delete_if compares and deletes in one step";
-    // Not every schedule reveals the defect. The suite repeats so many schedules that one of them does.
+    // Not every schedule reveals the defect. The suite runs enough schedules to reveal it.
     let message = panic_message(|| atomic_delete_if(&TwoStepDeleteCache::default()));
     assert!(message.contains(expected), "{message}");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -196,7 +196,7 @@ impl Header {
         Ok(())
     }
 
-    /// Returns the resolution if it is the same for all frames. A file contains it once for all frames, or once per
+    /// Returns the resolution if it is the same for all frames. A file contains one value for all frames, or once per
     /// frame.
     pub(crate) fn resolution(&self) -> StatedResolution {
         let looked_for = SPACING.to_owned();

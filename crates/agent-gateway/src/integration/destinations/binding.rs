@@ -61,7 +61,7 @@ impl DestinationBinding {
     }
 
     /// Reads the binding from files in `$SERVICE_BINDING_ROOT/destination` or `…/destination/default`. If the variable
-    /// is not set, the folder is `/etc/secrets/appfnd/destination/default`. If there are no files, reads the variables
+    /// is not set, the folder is `/etc/secrets/appfnd/destination/default`. Without files, reads the variables
     /// `CLOUD_SDK_CFG_DESTINATION_DEFAULT_…`. The fields are `clientid`, `clientsecret`, `url`, `uri` and
     /// `identityzone`.
     ///

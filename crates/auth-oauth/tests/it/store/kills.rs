@@ -30,7 +30,7 @@ fn run(controller: &mut ChildController, options: &[&str]) -> ProcessEnd {
     respond_until_end(controller)
 }
 
-/// Returns the system calls of a refresh on the files of the login. Each has its name, and its number among the calls
+/// Returns the system calls of a refresh on the files of the login. Each call has a name, and its number among the calls
 /// with that name.
 fn system_calls() -> Vec<(String, usize)> {
     let calls = NamedTempFile::new().unwrap();

@@ -1,6 +1,5 @@
 //! URLs signed by a service account: the V4 signing process of Google Cloud Storage, with `GOOG4-RSA-SHA256`.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -42,9 +41,9 @@ pub(super) fn sign(
         canonical_request += &format!("{name}:{}\n", value.split_whitespace().collect::<Vec<_>>().join(" "));
     }
     canonical_request += &format!("\n{signed_headers}\n{PAYLOAD}");
-    let digest = hex(digest(&SHA256, canonical_request.as_bytes()).as_ref());
+    let digest = hex::encode(digest(&SHA256, canonical_request.as_bytes()).as_ref());
     let signature = key.sign(&format!("{ALGORITHM}\n{date}\n{scope}\n{digest}"))?;
-    url.set_query(Some(&format!("{query}&X-Goog-Signature={}", hex(&signature))));
+    url.set_query(Some(&format!("{query}&X-Goog-Signature={}", hex::encode(signature))));
     Ok(url)
 }
 
@@ -54,12 +53,4 @@ fn query<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut encoded_pairs: Vec<_> = parameters.map(|(name, value)| (encode(name), encode(value))).collect();
     encoded_pairs.sort_unstable();
     encoded_pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -184,7 +184,7 @@ impl<'a> IncomingFile<'a> {
 
     /// Requests the rest of the file or the range, or the whole file if no byte was received.
     async fn request(&mut self) -> Result<Response, StoreError> {
-        // The URL of the failed request may have caused the failure, so that the source is asked for a new one.
+        // The URL of the failed request may have caused the failure, so the source supplies a new one.
         let resolved = self.url.get(self.last_url.as_ref()).await.map_err(StoreError::resolve)?;
         let url = self.last_url.insert(resolved).url.url.clone();
         if let Some(attempts) = self.attempts.take() {

@@ -64,7 +64,7 @@ pub struct CopySource {
 }
 
 impl CopySource {
-    /// Returns a note about the objects that are not copied, if there are any.
+    /// Returns a note about the objects that are not copied, or `None` if all objects are copied.
     pub fn skipped(&self) -> Option<String> {
         let count = self.folders.len();
         (count > 0).then(|| format!("{count} skipped: empty objects that stand for folders"))

@@ -17,12 +17,8 @@ use crate::client::{User, read};
 
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
 fn sha256(text: &str) -> String {
-    hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
+    hex::encode(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
 }
 
 fn date() -> (String, String) {
@@ -49,7 +45,7 @@ fn signed_url(
     let host = &url[Position::BeforeHost..Position::AfterPort];
     let canonical = format!("{method}\n{}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD", url.path());
     let string_to_sign = format!("{algorithm}\n{date}\n{scope}\n{}", sha256(&canonical));
-    let signature = hex(&sign(&day, &string_to_sign));
+    let signature = hex::encode(sign(&day, &string_to_sign));
     url.set_query(Some(&format!("{query}&X-Goog-Signature={signature}")));
     url
 }
@@ -168,7 +164,7 @@ async fn signed_request_with(
     let key = [&*day, "EUROPE-WEST3", "s3", "aws4_request"]
         .iter()
         .fold(initial_key, |key, part| hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref()));
-    let signature = hex(hmac::sign(&key, string_to_sign.as_bytes()).as_ref());
+    let signature = hex::encode(hmac::sign(&key, string_to_sign.as_bytes()).as_ref());
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
         credentials.key()
